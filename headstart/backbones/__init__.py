@@ -1,0 +1,1 @@
+"""Pretrained networks: the table of them, building one, parting it."""

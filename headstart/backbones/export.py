@@ -1,0 +1,49 @@
+"""Writing a backbone down: for Keras, for ONNX Runtime, and what Keras computed, to check the other against."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from headstart.backbones import reference
+from headstart.backbones.cut import graph
+from headstart.backbones.graph import separators
+from headstart.backbones.saving import save_model
+
+log = logging.getLogger(__name__)
+
+
+def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool) -> None:
+    """Write a backbone's files.
+
+    backbone.keras is the network; backbone.onnx the same with the output of every separator, in order, as outputs, so
+    that any lower part can be taken out of it; reference.npz samples of what Keras computes at each of them for
+    `reference.images`; backbone.json the facts given, the graph and the layers with weights.
+
+    Args:
+        network: raw RGB [b, s, s, 3] -> embedding [b, d].
+        facts: name, source, licence and the like.
+        folder: where to; exists.
+        onnx: whether to export; a failed export is said and leaves the file out, and Keras will run the network.
+    """
+    names = graph(network)
+    cuts = separators(names)[1:]
+    every = keras.Model(network.input, [network.get_layer(name).output for name in cuts])
+    # This call also builds the model, without which the export refuses it.
+    outputs = every(reference.images(network.input_shape[1]).astype(np.float32))
+    np.savez(folder / "reference.npz", **{name: reference.sample(out) for name, out in zip(cuts, outputs, strict=True)})
+    save_model(network, folder / "backbone.keras")
+    if onnx:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # tf2onnx reads numpy's aliases of the past
+                every.export(folder / "backbone.onnx", format="onnx", verbose=False)
+        except Exception as error:  # whatever the exporter stumbles over, Keras can still run the network
+            (folder / "backbone.onnx").unlink(missing_ok=True)
+            log.warning("no ONNX export of %s (%s: %s)", network.name, type(error).__name__, error)
+    content = {**facts, "graph": names.reads, "weighted": names.weighted}
+    (folder / "backbone.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""The two caches: what the frozen layers make of each picture and view."""

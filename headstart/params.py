@@ -1,0 +1,217 @@
+"""The typed parameters: what `params.yaml` may hold, and a sentence for everything it may not.
+
+There are no defaults here: `params.yaml` states every value, so DVC sees every value. A new parameter is one
+line there and one field here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+
+from headstart.stage import UserError
+
+
+def _no_bool(value: Any) -> Any:
+    """Refuse YAML's true and false where a number belongs: Python would count them as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")
+    return value
+
+
+def _column(value: Any) -> Any:
+    """A column's name, its number from 0, or null."""
+    if value is None or (isinstance(value, str) and value) or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(f"{value!r} is given, allowed is a column's name, its number from 0, or null")
+
+
+def _trainable_layers(value: Any) -> Any:
+    """A number of layers, a layer's name, or `all`."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if (isinstance(value, str) and value) or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(f'{value!r} is given, allowed is a number of layers (0 or more), a layer\'s name or "all"')
+
+
+# `-S lr=1e-5` reaches the file as `1e-05`, which YAML 1.1 reads as text: numbers are converted by this schema.
+Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Positive = Annotated[Float, Field(gt=0)]
+NotNegative = Annotated[Float, Field(ge=0)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+Int = Annotated[int, BeforeValidator(_no_bool)]
+Count = Annotated[Int, Field(ge=1)]
+Bool = Annotated[bool, Field(strict=True)]
+Column = Annotated[int | str | None, PlainValidator(_column)]
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known and all present."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Section):
+    """Columns of a table, by name or number from 0."""
+
+    path: Column
+    label: Column
+    group: Column
+    split: Column
+
+
+class Data(Section):
+    """Where the raw data come from and how to read them."""
+
+    source: str | None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    path: Annotated[str, Field(min_length=1)]
+    images: Annotated[str, Field(min_length=1)]
+    columns: Columns
+    header: Bool | None
+    separator: Literal["auto", "comma", "semicolon", "tab", "whitespace"]
+    threshold: Float | None
+    classes: Annotated[list[str], Field(min_length=2, max_length=2)] | None
+
+    @model_validator(mode="after")
+    def _source_is_checked(self) -> "Data":
+        if self.source is not None and self.sha256 is None:
+            raise ValueError("data.sha256 is null; a data.source needs the SHA-256 of its archive to be checked against")
+        return self
+
+
+class Prepare(Section):
+    """Decoding and splitting."""
+
+    image_size: Annotated[Int, Field(ge=8, le=4096)]
+    resize: Literal["stretch", "crop", "pad"]
+    train: Share
+    validation: Share
+    test: Share
+    max_quarantined: Share
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> "Prepare":
+        shares = {"train": self.train, "validation": self.validation, "test": self.test}
+        if abs(sum(shares.values()) - 1) > 1e-6:
+            raise ValueError(f"train + validation + test must be 1, these add up to {sum(shares.values()):g}")
+        for name, share in shares.items():
+            if share == 0:
+                raise ValueError(f"{name} is 0; each split needs a share of the examples")
+        return self
+
+
+class Features(Section):
+    """The frozen network's output, cached."""
+
+    weights: str | None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    views: Annotated[Int, Field(ge=1, le=64)]
+    augment: Literal["none", "flip", "dihedral", "photo"]
+    engine: Literal["auto", "onnxruntime", "keras"]
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> "Features":
+        if self.augment == "none" and self.views > 1:
+            raise ValueError(f"views is {self.views} but augment is none; more than one view needs an augmentation")
+        return self
+
+
+class Head(Section):
+    """The dense layers on top of the embedding, and their training."""
+
+    hidden: list[Count]
+    dropout: Annotated[Float, Field(ge=0, lt=1)]
+    class_weights: Bool
+    patience: Count
+
+
+class FineTune(Section):
+    """Training of the unfrozen layers."""
+
+    lr_scale: Positive
+    warmup: Annotated[Float, Field(ge=0, lt=1)]
+    weight_decay: NotNegative
+    clip_norm: Positive | None
+    label_smoothing: Annotated[Float, Field(ge=0, lt=1)]
+    batch_norm: Literal["frozen", "trained"]
+    class_weights: Bool
+    patience: Count
+
+
+class Evaluate(Section):
+    """Scoring on the test split."""
+
+    bootstrap: Annotated[Int, Field(ge=100)]
+
+
+class Tracking(Section):
+    """MLflow."""
+
+    experiment: Annotated[str, Field(min_length=1)]
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    task: Literal["image-classification"]
+    backbone: str
+    lr: Positive
+    batch_size: Count
+    epochs: Count
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"]
+    trainable_layers: Annotated[int | str, PlainValidator(_trainable_layers)]
+    seed: Annotated[Int, Field(ge=0, lt=2**32)]
+    data: Data
+    prepare: Prepare
+    features: Features
+    head: Head
+    fine_tune: FineTune
+    evaluate: Evaluate
+    tracking: Tracking
+
+
+def _sentence(error: Any) -> str:
+    """One of pydantic's errors as `key: what was given; what is allowed`."""
+    key = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{key}: there is no such parameter; remove it or mend its name"
+        case "missing":
+            return f"{key}: missing; every parameter has a line in params.yaml"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
+        case _:
+            allowed = error["msg"].removeprefix("Input should be ")
+            return f"{key}: {error['input']!r} is given, it must be {allowed}"
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check the parameters.
+
+    Raises:
+        UserError: with every unknown key, wrong type and impossible value, one line each.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the repository's root, or copy a recipe there") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a mapping of parameters is needed, found {type(content).__name__}")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as errors:
+        lines = dict.fromkeys(_sentence(error) for error in errors.errors())
+        raise UserError(f"{path}: " + "\n  ".join(lines)) from None

@@ -1,0 +1,1 @@
+"""Training: the head, the unfrozen layers, and what both share."""

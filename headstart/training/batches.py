@@ -1,0 +1,94 @@
+"""Batches of one view a picture: from a cache, or made on the fly. The order is a function of seed and epoch."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+
+from headstart.features.views import as_rgb, view
+
+# (rows int [b], view numbers int [b]) -> inputs float32 [b, ...]
+Fetch = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def cached(cache: np.ndarray) -> Fetch:
+    """Views out of a cache [n, views, ...] of any float type."""
+    return lambda rows, numbers: cache[rows, numbers].astype(np.float32, copy=False)
+
+
+def on_the_fly(images: np.ndarray, examples: pd.DataFrame, augment: str, seed: int) -> Fetch:
+    """Views of the pictures uint8 [n, s, s, c] of the given examples, made when they are asked for."""
+    where, hashes = examples.index.to_numpy(), examples["hash"].to_numpy()
+
+    def fetch(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        made = [view(images[where[r]], int(k), augment, seed, hashes[r]) for r, k in zip(rows, numbers, strict=True)]
+        return as_rgb(np.stack(made)).astype(np.float32)
+
+    return fetch
+
+
+class Batches(keras.utils.PyDataset):
+    """What `fit` and `evaluate` draw from.
+
+    In an epoch every example shows one view, and in each epoch the next one: after `views` epochs it has shown all,
+    equally often. With `every_view` an epoch shows all of them.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        targets: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        views: int = 1,
+        every_view: bool = False,
+        weights: np.ndarray | None = None,
+        shuffle: bool = True,
+    ) -> None:
+        """Set up the first epoch.
+
+        Args:
+            fetch: gives the inputs.
+            targets: float32 [n, ...].
+            batch_size: the last batch of an epoch may be smaller; none is dropped.
+            seed: of the order and of each example's first view.
+            views: how many there are of each example.
+            every_view: show all of them in each epoch.
+            weights: float32 [n] of the examples in the loss; None: all 1.
+            shuffle: False for the clean view of each example in the given order.
+        """
+        super().__init__()
+        self.fetch, self.targets, self.batch_size, self.seed = fetch, targets, batch_size, seed
+        self.views, self.every_view, self.shuffle = views, every_view, shuffle
+        self.weights = np.ones(len(targets), np.float32) if weights is None else weights
+        self.epoch = 0
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Lay down this epoch's order and views."""
+        n = len(self.targets)
+        self.rows, self.numbers = np.arange(n), np.zeros(n, int)
+        if not self.shuffle:
+            return
+        if self.every_view:
+            self.rows, self.numbers = (a.ravel() for a in np.mgrid[:n, : self.views])
+        else:
+            first = np.random.default_rng(self.seed).integers(self.views, size=n)
+            self.numbers = (first + self.epoch) % self.views
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))
+        self.rows, self.numbers = self.rows[order], self.numbers[order]
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        rows = self.rows[part]
+        return self.fetch(rows, self.numbers[part]), self.targets[rows], self.weights[rows]
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch."""
+        self.epoch += 1
+        self._arrange()

@@ -1,0 +1,110 @@
+"""One training: fit, watch the validation loss, keep the best epoch. Both training stages use it."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm.keras import TqdmCallback
+
+from headstart.stage import UserError
+from headstart.training.batches import Batches
+from headstart.training.networks import compile_for_device
+
+# One epoch's numbers, as they are logged: learning_rate, loss, accuracy, val_loss, val_accuracy.
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+def validate(model: keras.Model, task: ModuleType, validation: Batches) -> dict[str, float]:
+    """val_loss and the task's metrics of a model on the validation split."""
+    compile_for_device(model, loss=task.loss(), metrics=task.metrics())
+    found = model.evaluate(validation, verbose=0, return_dict=True)
+    return {f"val_{name}": float(value) for name, value in found.items()}
+
+
+def fit(
+    model: keras.Model,
+    task: ModuleType,
+    train: Batches,
+    validation: Batches,
+    optimizer: keras.optimizers.Optimizer,
+    *,
+    epochs: int,
+    patience: int,
+    on_epoch: OnEpoch,
+) -> pd.DataFrame:
+    """Train in place; the model ends up with the weights of the epoch whose validation loss was lowest.
+
+    That includes epoch 0, the weights it came with: a training that helps nothing changes nothing.
+
+    Args:
+        model: inputs -> the task's output; its trainable layers are set.
+        task: gives loss and metrics.
+        train, validation: the validation batches are clean, unweighted and not smoothed.
+        optimizer: new for this training.
+        epochs: at most so many.
+        patience: stop after so many epochs without a better validation loss.
+        on_epoch: told each epoch's numbers as they come.
+
+    Returns:
+        A row an epoch from 0: epoch, learning_rate, loss, accuracy, val_loss, val_accuracy; those of the training
+        itself are empty for epoch 0.
+
+    Raises:
+        UserError: the loss is no longer finite.
+    """
+    before = validate(model, task, validation)
+    initial = model.get_weights()
+    rows: list[dict[str, float]] = [{"epoch": 0, **before}]
+    on_epoch(0, before)
+
+    def keep(epoch: int, logs: dict[str, float]) -> None:
+        numbers = {"learning_rate": float(optimizer.learning_rate), **{k: float(v) for k, v in logs.items()}}
+        rows.append({"epoch": epoch + 1, **numbers})
+        on_epoch(epoch + 1, numbers)
+        if not np.isfinite(numbers["loss"]):
+            raise UserError(
+                f"the loss is {numbers['loss']} in epoch {epoch + 1} at a learning rate of "
+                f"{numbers['learning_rate']:.3g}; lower lr"
+            )
+
+    stop = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+    compile_for_device(model, optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
+    model.fit(
+        train,
+        validation_data=validation,
+        epochs=epochs,
+        shuffle=False,  # Batches shuffles, by seed and epoch alone
+        verbose=0,
+        callbacks=[stop, keras.callbacks.LambdaCallback(on_epoch_end=keep), TqdmCallback(verbose=0, desc="epochs")],
+    )
+    if best_epoch(rows) == 0:
+        model.set_weights(initial)
+    columns = ["epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def best_epoch(rows: list[dict[str, float]] | pd.DataFrame) -> int:
+    """The epoch of the lowest validation loss; the earliest of several."""
+    table = pd.DataFrame(rows)
+    return int(table.loc[table["val_loss"].idxmin(), "epoch"])
+
+
+def summary(history: pd.DataFrame) -> dict[str, float]:
+    """The best epoch's number and validation results, and how many epochs were run."""
+    best = history.set_index("epoch").loc[best_epoch(history)]
+    return {
+        "epochs": int(history["epoch"].max()),
+        "best_epoch": int(best.name),
+        "val_loss": round(float(best["val_loss"]), 6),
+        "val_accuracy": round(float(best["val_accuracy"]), 6),
+    }
+
+
+def table(title: str, history: pd.DataFrame) -> str:
+    """A training's epochs as text, the best one marked."""
+    shown = history.copy()
+    shown[""] = np.where(shown["epoch"] == best_epoch(history), "best", "")
+    numbers = {name: "{:.4g}".format for name in ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy")}
+    return f"{title}\n{shown.to_string(index=False, na_rep='', formatters=numbers)}"

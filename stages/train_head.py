@@ -1,0 +1,59 @@
+"""Train the head on the cached embeddings: models/head/."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from headstart import params, stage, tracking
+from headstart.backbones.saving import load_model, save_model
+from headstart.data.prepared import load
+from headstart.tasks import TASKS
+from headstart.training import loop, networks, optimization
+from headstart.training.batches import Batches, cached
+
+
+def main() -> None:
+    settings = params.load()
+    keras.utils.set_random_seed(settings.seed)
+    task, prepared, given = TASKS[settings.task], load("data/prepared"), settings.head
+    k = len(prepared.classes)
+    views = {split: np.load(f"data/features/{split}.npy", mmap_mode="r") for split in ("train", "validation")}
+    labels = {split: prepared.targets(split) for split in views}
+    weights = task.class_weights(labels["train"], k)[labels["train"]] if given.class_weights else None
+    train = Batches(
+        cached(views["train"]),
+        task.targets(labels["train"], k),
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        views=views["train"].shape[1],
+        every_view=True,
+        weights=weights,
+    )
+    validation = Batches(
+        cached(views["validation"]), task.targets(labels["validation"], k), batch_size=256, seed=0, shuffle=False
+    )
+    head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
+    optimizer = optimization.optimizer(settings.optimizer, settings.lr)
+
+    with tracking.run("train_head", settings) as run:
+        history = loop.fit(
+            head, task, train, validation, optimizer,
+            epochs=settings.epochs, patience=given.patience, on_epoch=run.epoch,
+        )  # fmt: skip
+        summary = loop.summary(history)
+        whole = networks.on_top(load_model(Path("models/backbone/backbone.keras")), head, "head_only")
+        with stage.whole("models/head") as folder:
+            save_model(head, folder / "head.keras")
+            save_model(whole, folder / "model.keras")
+            (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
+        stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
+        stage.write("plots/train_head.csv", history.to_csv(index=False))
+        run.metrics(summary)
+        run.model(whole, prepared.example_input(), prepared.classes)
+    print(loop.table("head", history))
+
+
+if __name__ == "__main__":
+    stage.run(main)
