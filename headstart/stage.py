@@ -18,10 +18,6 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print a `UserError` as one sentence and exit with 1, without a traceback."""
-    # TensorFlow reads these when it is imported, which is after this line in every stage.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
         main()
     except UserError as error:

@@ -3,9 +3,12 @@
 Nothing of a stage's result depends on what happens here, and nothing of a run (its id, its time) enters an output.
 """
 
+import contextlib
+import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -97,15 +100,18 @@ class Run:
             signature = mlflow.models.ModelSignature(
                 mlflow.types.Schema([inputs]), mlflow.types.Schema([outputs])
             )
-            mlflow.keras.log_model(
-                model,
-                name="model",
-                signature=signature,
-                input_example=example,
-                # Given, so that MLflow does not start a second interpreter to find them out.
-                pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING],
-                metadata={"classes": classes},
-            )
+            # MLflow tries the example on the model, and Keras has a progress bar and a warning to say about that.
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+                warnings.simplefilter("ignore", UserWarning)
+                mlflow.tensorflow.log_model(
+                    model,
+                    name="model",
+                    signature=signature,
+                    input_example=example,
+                    # Given, so that MLflow does not start a second interpreter to find them out.
+                    pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING],
+                    metadata={"classes": classes},
+                )
 
         self._safely(log)
 

@@ -42,8 +42,36 @@ def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # tf2onnx reads numpy's aliases of the past
                 every.export(folder / "backbone.onnx", format="onnx", verbose=False)
+            _rename(folder / "backbone.onnx")
         except Exception as error:  # whatever the exporter stumbles over, Keras can still run the network
             (folder / "backbone.onnx").unlink(missing_ok=True)
             log.warning("no ONNX export of %s (%s: %s)", network.name, type(error).__name__, error)
     content = {**facts, "graph": names.reads, "weighted": names.weighted}
     (folder / "backbone.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _rename(path: Path) -> None:
+    """Name everything in an ONNX file by its place: tf2onnx counts in an order that differs from run to run."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    names: dict[str, str] = {"": ""}  # an optional input that is not given has no name
+
+    def by_place(name: str) -> str:
+        return names.setdefault(name, f"t{len(names)}")
+
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}{number}"
+        node.input[:] = [by_place(name) for name in node.input]
+        node.output[:] = [by_place(name) for name in node.output]
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = by_place(value.name)
+    for value in (*graph.input, *graph.output):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_param = "batch"
+    weights = sorted(graph.initializer, key=lambda value: int(value.name[1:]))
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+    onnx.save(model, path)

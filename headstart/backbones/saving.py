@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -11,7 +12,7 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save without optimizer, and without the moment of saving, which Keras writes in two places.
+    """Save without optimizer, and without what differs from run to run: the time of day and memory addresses.
 
     Args:
         model: compiled or not.
@@ -25,9 +26,23 @@ def save_model(model: keras.Model, path: Path) -> None:
             content = source.read(name)
             if name == "metadata.json":
                 content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
+            elif name == "config.json":
+                content = json.dumps(_renumbered(json.loads(content), {})).encode()
             target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
     aside.unlink()
     final.replace(path)
+
+
+def _renumbered(config: Any, seen: dict[int, int]) -> Any:
+    """The same configuration, with shared objects numbered as they come instead of by memory address."""
+    if isinstance(config, dict):
+        return {
+            key: seen.setdefault(value, len(seen)) if key == "shared_object_id" else _renumbered(value, seen)
+            for key, value in config.items()
+        }
+    if isinstance(config, list):
+        return [_renumbered(value, seen) for value in config]
+    return config
 
 
 def load_model(path: Path) -> keras.Model:

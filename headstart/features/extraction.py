@@ -45,7 +45,7 @@ def extract(
     total = len(rows) * views
     limit = np.finfo(dtype).max
     output = None
-    with tqdm(total=total, desc=into.stem, unit="view") as bar:
+    with tqdm(total=total, desc=into.stem, unit="view", disable=None) as bar:
         for start in range(0, total, BATCH):
             pairs = [divmod(i, views) for i in range(start, min(start + BATCH, total))]
             batch = np.stack([view(images[rows[r]], number, augment, seed, hashes[r]) for r, number in pairs])

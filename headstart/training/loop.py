@@ -77,7 +77,7 @@ def fit(
         epochs=epochs,
         shuffle=False,  # Batches shuffles, by seed and epoch alone
         verbose=0,
-        callbacks=[stop, keras.callbacks.LambdaCallback(on_epoch_end=keep), TqdmCallback(verbose=0, desc="epochs")],
+        callbacks=[stop, keras.callbacks.LambdaCallback(on_epoch_end=keep), TqdmCallback(verbose=0, desc="epochs", disable=None)],
     )
     if best_epoch(rows) == 0:
         model.set_weights(initial)

@@ -1,0 +1,225 @@
+"""Raw data to a table with one row per example: a folder per class, a table of paths, or arrays in an `.npz`.
+
+Knows layouts and names; refuses to open a picture, which is `images`' work.
+"""
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from headstart import params
+from headstart.data.arrays import read_arrays
+from headstart.data.tables import SPLITS, read_table, split_name
+from headstart.stage import UserError
+
+COLUMNS = ["id", "path", "label", "group", "split", "reason"]
+PICTURES = frozenset(
+    f".{ending}"
+    for ending in "jpg jpeg jpe jfif png gif bmp dib tif tiff webp avif pbm pgm ppm pnm jp2 j2k".split()  # noqa: SIM905
+)
+TABLES = (".csv", ".tsv", ".tab", ".txt")
+FEWEST = len(SPLITS)  # examples of a class: one for each split
+
+
+def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
+    """List the examples at `data.path`.
+
+    Returns:
+        One row per example, in an order that depends on the data alone: `id` (path relative to the data's
+        folder; `train/000012` in an .npz), `path` (what to open), `label`, `group` (or None), `split` (train,
+        validation, test or None), and `reason` (None, or why it cannot be used: such a row goes to
+        quarantine). And notes, a sentence each, that the user should see.
+
+    Raises:
+        UserError: nothing there, nothing usable there, fewer than two classes, or fewer than three examples
+            of one.
+    """
+    path = Path(data.path)
+    if path.is_dir():
+        examples, notes = _read_folders(path)
+    elif not path.exists():
+        raise UserError(f"data.path: {path} does not exist{_nearest(path)}; paths start at the repository's root")
+    elif path.suffix.lower() == ".npz":
+        examples, notes = read_arrays(path), []
+    elif path.suffix.lower() in TABLES:
+        examples, notes = _read_paths(path, data)
+    else:
+        allowed = ", ".join([*TABLES, ".npz"])
+        raise UserError(f"data.path: {path} is of no kind known here; allowed are a folder per class, {allowed}")
+    for name in [*examples["id"], *examples["label"].dropna()]:
+        if not name.isprintable():  # undecodable bytes too; it would not survive the way through a table
+            raise UserError(f"{path}: the name {name!a} holds what cannot be printed; rename it")
+    if data.threshold is not None and path.suffix.lower() not in TABLES:
+        notes.append("data.threshold and data.classes are for the scores of a table; not used here")
+    class_names(examples.loc[examples["reason"].isna(), "label"], data)
+    return examples[COLUMNS], notes
+
+
+def class_names(labels: "pd.Series[str]", data: params.Data) -> list[str]:
+    """The classes in their order: by value if all are numbers, else as people sort (`b2` before `b10`).
+
+    The two classes of a threshold stay in the order of their scores, so that the second is the positive one.
+
+    Raises:
+        UserError: fewer than two classes, or a class with fewer examples than there are splits.
+    """
+    counts = labels.value_counts()
+    numbers = _all_numbers(list(counts.index))
+    names = sorted(counts.index, key=lambda name: (float(name) if numbers else 0, _natural(name), name))
+    if set(names) == set(data.classes or ()):
+        names = list(data.classes or ())
+    if len(names) < 2:
+        found = f"only one class, {names[0]!r}" if names else "no example that has a label"
+        raise UserError(f"data.path: {data.path} holds {found}; two classes or more are needed")
+    if few := [name for name in names if counts[name] < FEWEST]:
+        hint = "; are they scores? then set data.threshold" if numbers and len(few) > 5 else ""
+        listed = _listed([f"{name!r} {counts[name]}" for name in few])
+        raise UserError(
+            f"data.path: {data.path}: {len(few)} of {len(names)} classes have fewer than {FEWEST} examples "
+            f"(one each for train, validation and test): {listed}; add some, or remove or merge classes{hint}"
+        )
+    return names
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts digits by their value and letters without their case."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in parts]
+
+
+def _all_numbers(names: list[str]) -> bool:
+    return all(re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?", name) for name in names)
+
+
+def _nearest(path: Path) -> str:
+    """What stands where `path` was looked for, as the end of a sentence."""
+    parent = next(folder for folder in path.parents if folder.exists())
+    there = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
+    missing = path.relative_to(parent).parts[0]
+    if close := difflib.get_close_matches(missing, there, n=1):
+        return f", did you mean {parent / close[0]}"
+    return f"; {parent} holds {', '.join(there[:8]) or 'nothing'}{' …' if len(there) > 8 else ''}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" … ({len(names)} in all)" if len(names) > 5 else "")
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name))
+
+
+def _files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Pictures below `folder`, at any depth, and the other files; both sorted, neither hidden."""
+    pictures: list[Path] = []
+    others: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _hidden(name)]
+        for name in names:
+            if not _hidden(name):
+                (pictures if Path(name).suffix.lower() in PICTURES else others).append(Path(parent, name))
+    return sorted(pictures), sorted(others)
+
+
+def _read_folders(root: Path) -> tuple[pd.DataFrame, list[str]]:
+    """A folder per class, or split folders with a folder per class in each."""
+    below = _folders(root)
+    with_pictures = [folder for folder in below if _files(folder)[0]]
+    if not with_pictures:
+        if any(entry.suffix.lower() in PICTURES for entry in root.iterdir()):
+            raise UserError(f"data.path: {root} holds pictures but no class folders; give each class a folder")
+        raise UserError(f"data.path: {root} holds no pictures; a folder per class with pictures inside is needed")
+    splits = {folder.name: split_name(folder.name) for folder in with_pictures}
+    notes: list[str] = []
+    # A split folder is told from a class that happens to be called "test" by all its neighbours being splits
+    # too.
+    if "train" in splits.values() and None not in splits.values() and _folders(with_pictures[0]):
+        classes = [(folder, splits[parent.name]) for parent in with_pictures for folder in _folders(parent)]
+        if loose := [str(p) for p in with_pictures if any(e.suffix.lower() in PICTURES for e in p.iterdir())]:
+            raise UserError(f"data.path: {_listed(loose)}: holds pictures outside of class folders; move them there")
+    else:
+        classes = [(folder, None) for folder in below]
+    rows, strange = [], []
+    for folder, split in classes:
+        pictures, others = _files(folder)
+        strange += [path.relative_to(root).as_posix() for path in others]
+        if not pictures:
+            found = f"only {_listed([path.name for path in others])}" if others else "nothing"
+            raise UserError(f"data.path: the class folder {folder} holds no pictures, {found}; fill or remove it")
+        for picture in pictures:
+            reason = None
+            if picture.is_symlink() and not picture.resolve().is_relative_to(root.resolve()):
+                reason = "a link that leads out of the data folder"
+            rows.append((picture.relative_to(root).as_posix(), str(picture), folder.name, None, split, reason))
+    if len({row[2] for row in rows}) == 1 and len(inner := _folders(classes[0][0])) > 1:
+        raise UserError(f"data.path: {root} holds one folder, the classes are inside; set {inner[0].parent}")
+    if strange:
+        notes.append(f"not pictures, left out: {_listed(strange)}")
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=object), notes
+
+
+def _read_paths(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
+    """A table of paths, which start at the table's own folder or at `data.images`."""
+    roots = [path.parent, Path(data.images)]
+    table, notes = read_table(path, data, lambda cell: _picture(cell, roots) is not None or _looks_like_one(cell))
+    found = {cell: _picture(cell, roots) for cell in table["path"].unique()}
+    if missing := [cell for cell, file in found.items() if file is None]:
+        raise UserError(
+            f"{path}: {len(missing)} of {len(found)} pictures are not there: {_listed(missing)}; "
+            f"their paths may start at {roots[0]} or at data.images ({roots[1]})"
+        )
+    examples = pd.DataFrame({"id": [_id(str(found[cell]), roots) for cell in table["path"]]}, dtype=object)
+    examples["path"] = [str(found[cell]) for cell in table["path"]]
+    examples[["label", "group", "split"]] = table[["label", "group", "split"]]
+    examples["reason"] = None
+    examples.loc[examples["label"].isna(), "reason"] = "no label"
+    repeated = examples.duplicated(keep="first")
+    if repeated.any():
+        notes.append(f"{path.name}: {repeated.sum()} lines repeat an earlier one; left out")
+    examples = examples[~repeated].reset_index(drop=True)
+    examples.loc[examples["id"].duplicated(keep=False), "reason"] = "listed more than once, with different cells"
+    # DVC runs `prepare` again when what it watches changes, and it watches only these.
+    watched = [Path(data.images).resolve(), Path("data/fetched").resolve()]
+    folders = {Path(file).parent for file in examples["path"]}
+    astray = [str(folder) for folder in folders if not any(map(folder.resolve().is_relative_to, watched))]
+    if astray:
+        notes.append(
+            f"DVC does not watch {_listed(sorted(astray))}: changed pictures there would go unnoticed; "
+            "set data.images to a folder that holds them"
+        )
+    return examples, notes
+
+
+def _looks_like_one(cell: str) -> bool:
+    return Path(cell.strip()).suffix.lower() in PICTURES
+
+
+def _picture(cell: str, roots: list[Path]) -> Path | None:
+    """The file that a cell names, as it stands, with Windows' separators turned, or without its ending."""
+    text = cell.strip()
+    if not text or "\0" in text:
+        return None
+    for name in dict.fromkeys((text, text.replace("\\", "/"))):
+        for root in roots:
+            if (root / name).is_file():
+                return root / name
+            if "." not in Path(name).name and (root / name).parent.is_dir():
+                for ending in (".jpg", ".jpeg", ".png", ".tif"):  # many tables list ids instead of files
+                    if (file := root / (name + ending)).is_file():
+                        return file
+    return None
+
+
+def _id(file: str, roots: list[Path]) -> str:
+    """The path from the first root that it is under, the user's own words where it is under none."""
+    for root in roots:
+        if Path(file).is_relative_to(root):
+            return Path(file).relative_to(root).as_posix()
+    return Path(file).as_posix()

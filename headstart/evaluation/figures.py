@@ -1,0 +1,184 @@
+"""The plots as pictures for MLflow: confusion matrix, ROC, precision-recall, reliability.
+
+Refuses to know where they go, and keeps no state between calls (no pyplot). Colours are Okabe & Ito's, which
+stay apart for colour-blind readers; models differ in line style as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from headstart.evaluation import curves
+from headstart.evaluation.metrics import checked
+
+Models = Mapping[str, NDArray[np.floating]]  # model -> probabilities [n, k]
+
+_COLOURS = ("#0072B2", "#D55E00", "#56B4E9", "#000000")
+_WORST = ("#E69F00", "#CC79A7", "#009E73")
+_STYLES = ("-", "--", "-.", ":")
+_CELLS = 20  # classes above which numbers in a confusion matrix, or names of curves, are no longer legible
+
+
+def figures(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> dict[str, Figure]:
+    """Name -> picture, of all four; the first model is the one whose confusion matrix and classes are shown.
+
+    Args:
+        truth: int [n].
+        models: name -> float [n, k].
+        labels: class names, by column.
+
+    Raises:
+        ValueError: as `metrics.checked`.
+    """
+    labels = [_literal(label) for label in labels]
+    return {
+        "confusion": confusion(truth, models, labels),
+        "roc": roc(truth, models, labels),
+        "precision_recall": precision_recall(truth, models, labels),
+        "reliability": reliability(truth, models, labels),
+    }
+
+
+def confusion(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> Figure:
+    """The first model's counts, shaded by share of the true class: the diagonal shows each class's recall."""
+    name, probabilities = next(iter(models.items()))
+    truth, probabilities = checked(truth, probabilities)
+    k = len(labels)
+    counts = np.zeros((k, k), dtype=int)
+    np.add.at(counts, (truth, probabilities.argmax(axis=1)), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = float(np.clip(2.8 + 0.5 * k, 4.4, 13))
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained", dpi=120)
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true class", fraction=0.046, pad=0.03)
+    small = 10 if k <= 8 else 8 if k <= _CELLS else 5
+    axes.set_xticks(range(k), labels, rotation=45 if k > 2 else 0, ha="right" if k > 2 else "center", fontsize=small)
+    axes.set_yticks(range(k), labels, fontsize=small)
+    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix, {_spoken(name)}, n = {len(truth)}")
+    if k <= _CELLS:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            shade = "black" if share[row, column] > 0.5 else "white"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade, fontsize=small)
+    return figure
+
+
+def roc(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> Figure:
+    """Each model's curve (the mean over classes, if more than two), and thinly the first model's classes."""
+    figure, axes = _square("false-positive rate", "true-positive rate", f"ROC{_of(labels)}")
+    axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="chance")
+    found = {name: curves.roc(truth, p) for name, p in models.items()}
+    _draw(axes, found, labels, corner=True, area="area under the curve")
+    return figure
+
+
+def precision_recall(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> Figure:
+    """As `roc`; guessing reaches the share of positives, the dotted line (a mean over classes)."""
+    figure, axes = _square("recall", "precision", f"Precision–recall{_of(labels)}")
+    found = {name: curves.precision_recall(truth, p) for name, p in models.items()}
+    positives = [float(np.mean(np.asarray(truth) == c)) for c in next(iter(found.values()))]
+    if positives:
+        axes.axhline(float(np.mean(positives)), color="0.6", lw=1, ls=":", label="chance")
+    _draw(axes, found, labels, corner=False, area="average precision")
+    return figure
+
+
+def reliability(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> Figure:
+    """Observed share by predicted probability, with 95 % intervals; below it how often each is given."""
+    figure = Figure(figsize=(5.4, 6.2), layout="constrained", dpi=120)
+    axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+    _plain(axes)
+    _plain(below)
+    axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="ideal")
+    for i, (name, probabilities) in enumerate(models.items()):
+        _, given = checked(truth, probabilities)
+        table = curves.reliability(truth, given)
+        colour, style = _COLOURS[i % len(_COLOURS)], _STYLES[i % len(_STYLES)]
+        x, y = table["predicted"], table["observed"]
+        spread = np.clip([y - table["low"], table["high"] - y], 0, None)
+        axes.errorbar(
+            x,
+            y,
+            yerr=spread,
+            color=colour,
+            ls=style,
+            marker="o",
+            ms=4,
+            lw=1.6,
+            elinewidth=0.8,
+            label=_spoken(name),
+        )
+        shown = given[:, 1] if len(labels) == 2 else given.max(axis=1)
+        below.hist(shown, bins=list(np.linspace(0, 1, 21)), histtype="step", color=colour, ls=style, lw=1.4)
+    what = f"probability of {labels[1]}" if len(labels) == 2 else "probability of the predicted class"
+    axes.set(ylabel="observed share", title="Reliability", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
+    below.set(xlabel=what, ylabel="examples")
+    below.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _literal(label: str) -> str:
+    """A class name for matplotlib, where `$` starts a formula and a leading `_` hides a legend's entry."""
+    label = label.replace("$", r"\$")
+    return f" {label}" if label.startswith("_") else label
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _of(labels: Sequence[str]) -> str:
+    return f" of {labels[1]}" if len(labels) == 2 else ", one class against the rest"
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color="0.9", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _square(x: str, y: str, title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.4, 5.2), layout="constrained", dpi=120)
+    axes = figure.add_subplot(aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=x, ylabel=y, title=title)
+    _plain(axes)
+    return figure, axes
+
+
+def _draw(
+    axes: Axes,
+    models: Mapping[str, Mapping[int, curves.Curve]],
+    labels: Sequence[str],
+    *,
+    corner: bool,
+    area: str,
+) -> None:
+    """The models' mean curves with their areas; thinly the first model's classes, its worst by name."""
+    # A ROC curve starts in the corner, even where it rises at once.
+    x = [0.0, *curves.GRID] if corner else list(curves.GRID)
+
+    def line(curve: curves.Curve, **look: Any) -> None:
+        axes.plot(x, [0.0, *curve.rates] if corner else curve.rates, **look)
+
+    classes = next(iter(models.values()))
+    if len(classes) > 1:
+        # Twenty colours can't be told apart, and which classes are worst is what one wants to know.
+        worst = sorted(classes, key=lambda c: classes[c].area)[: len(_WORST)]
+        others = [c for c in classes if c not in worst]
+        for c in others:
+            line(classes[c], color="0.7", lw=0.8, label="other classes" if c == others[0] else None)
+        for c, colour in zip(worst, _WORST, strict=False):
+            line(classes[c], color=colour, lw=1.2, label=f"{labels[c]}, {classes[c].area:.3f}")
+    for i, (name, of) in enumerate(models.items()):
+        if of:
+            curve = curves.mean(of)
+            label = f"{_spoken(name)}{', mean' if len(of) > 1 else ''}, {curve.area:.3f}"
+            line(curve, color=_COLOURS[i % len(_COLOURS)], ls=_STYLES[i % len(_STYLES)], lw=2.2, label=label)
+    if not classes:
+        axes.text(0.5, 0.5, "one class only: nothing to rank", ha="center", backgroundcolor="white")
+        return
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), title=area, alignment="left")

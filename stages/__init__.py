@@ -1,0 +1,10 @@
+"""The stages, named as in dvc.yaml. This runs before any of them, and so before TensorFlow is imported."""
+
+import os
+
+from headstart import quiet
+
+quiet.tensorflow()
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Operations whose result depends on the order of threads give way to ones whose result does not.
+os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")

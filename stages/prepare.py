@@ -1,0 +1,48 @@
+"""Turn the raw data into a table of examples, one array of pictures, and a split: data/prepared/."""
+
+import json
+import sys
+
+import pandas as pd
+
+from headstart import params, stage
+from headstart.data import images, readers, splitting, tables
+
+
+def main() -> None:
+    settings = params.load()
+    prepare = settings.prepare
+    examples, notes = readers.read(settings.data)
+    with stage.whole("data/prepared") as folder:
+        examples, quarantine, survey = images.decode_all(
+            examples, prepare.image_size, prepare.resize, folder / "images.npy", prepare.max_quarantined
+        )
+        classes = readers.class_names(examples["label"], settings.data)
+        examples["split"] = splitting.assign(examples, prepare.train, prepare.validation, prepare.test, settings.seed)
+        columns = ["id", "path", "hash", "label", "group", "split"]
+        examples[columns].to_csv(folder / "examples.csv", index=False)
+        quarantine.to_csv(folder / "quarantine.csv", index=False)
+        stage.write(folder / "labels.json", json.dumps(classes, indent=2, ensure_ascii=False) + "\n")
+
+    if len(quarantine):
+        notes.append(f"{len(quarantine)} examples set aside, with reasons in data/prepared/quarantine.csv")
+    if shared := splitting.crossings(examples, "hash"):
+        notes.append(f"{len(shared)} pictures lie in several given splits, for one {', '.join(shared[0][:3])}")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    counts = pd.crosstab(examples["label"], examples["split"]).loc[classes, list(tables.SPLITS)]
+    summary = {
+        "examples": len(examples),
+        "quarantined": len(quarantine),
+        "repeated_pictures": int(examples["hash"].duplicated().sum()),
+        "channels": survey.channels,
+        "splits": {split: {"examples": int(n.sum()), "classes": n.to_dict()} for split, n in counts.items()},
+    }
+    stage.write("metrics/prepare.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    counts["all"] = counts.sum(axis=1)
+    counts.loc["all"] = counts.sum()
+    print(counts.rename_axis(index="class", columns=None).to_string(max_rows=40))
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,117 @@
+"""The stage on a small prepared folder, with networks that are functions and tracking that writes down."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headstart.stage import UserError
+from stages import evaluate
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ["NA", "01"]  # names that a careless reader would take for nothing and for a number
+
+
+class Network:
+    """Probability of the second class: brightness, or the embedding's first number."""
+
+    def __init__(self, outputs=2):
+        self.outputs = outputs
+        self.seen = set()
+
+    def predict_on_batch(self, batch):
+        self.seen.add(batch.shape)
+        score = batch.reshape(len(batch), -1).mean(axis=1) / (255 if batch.ndim == 4 else 1)
+        return np.stack([1 - score] + [score / (self.outputs - 1)] * (self.outputs - 1), axis=1)
+
+
+@pytest.fixture
+def logged(tmp_path, monkeypatch):
+    """A prepared repository to evaluate in; yields what tracking was given."""
+    rng = np.random.default_rng(0)
+    n = 90
+    truth = rng.integers(0, 2, n)
+    split = np.where(np.arange(n) % 3 == 0, "test", "train")
+    for folder in ("data/prepared", "data/features"):
+        (tmp_path / folder).mkdir(parents=True)
+    bright = np.clip(80 + 90 * truth + rng.normal(0, 40, n), 0, 255).astype(np.uint8)
+    np.save(tmp_path / "data/prepared/images.npy", np.tile(bright[:, None, None, None], (1, 8, 8, 1)))
+    np.save(tmp_path / "data/features/test.npy", rng.random((30, 1, 4)).astype(np.float32))
+    (tmp_path / "data/prepared/labels.json").write_text(json.dumps(CLASSES))
+    examples = pd.DataFrame({"id": [f"{i:03d}" for i in range(n)], "path": "", "hash": "", "group": ""})
+    examples["label"] = [CLASSES[t] for t in truth]
+    examples["split"] = split
+    examples.to_csv(tmp_path / "data/prepared/examples.csv", index=False)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    seen = SimpleNamespace(metrics={}, figures=[], artifacts=[], networks={})
+
+    @contextmanager
+    def run(stage, settings):
+        yield SimpleNamespace(
+            metrics=seen.metrics.update,
+            figure=lambda figure, name: seen.figures.append(name),
+            artifact=lambda path: seen.artifacts.append(Path(path).read_text()),
+        )
+
+    def network(path):
+        return seen.networks.setdefault(path.as_posix(), Network())
+
+    monkeypatch.setattr(evaluate.tracking, "run", run)
+    monkeypatch.setattr(evaluate, "load_model", network)
+    return seen
+
+
+def test_the_test_split_alone_is_scored_and_everything_is_written(logged, capsys):
+    evaluate.main()
+    said = json.loads(Path("metrics/evaluate.json").read_text())
+    table = pd.read_csv("evaluation/predictions.csv", dtype=str, keep_default_na=False)
+    assert said["n"] == len(table) == 30
+    assert set(table["split"]) == {"test"}
+    assert list(table["id"]) == [f"{i:03d}" for i in range(0, 90, 3)]
+    assert (table["truth"] == table["predicted"]).mean() == pytest.approx(said["accuracy"], abs=1e-6)
+    assert said["accuracy"] > 0.7
+    assert Path("plots/evaluate/reliability/head_only.csv").is_file()
+    assert logged.metrics["head_only.accuracy"] == said["head_only"]["accuracy"]
+    assert logged.figures == ["confusion.png", "roc.png", "precision_recall.png", "reliability.png"]
+    assert logged.artifacts == [Path("evaluation/predictions.csv").read_text()]
+    assert f"{said['accuracy']:.4f}" in capsys.readouterr().out
+
+
+def test_a_grey_data_set_reaches_the_network_in_colour(logged):
+    evaluate.main()
+    assert {shape[1:] for shape in logged.networks["models/final/model.keras"].seen} == {(8, 8, 3)}
+
+
+def test_a_second_run_writes_the_same_bytes(logged):
+    def written():
+        evaluate.main()
+        files = [*Path("plots").rglob("*.csv"), *Path("evaluation").iterdir(), *Path("metrics").iterdir()]
+        return {file: file.read_bytes() for file in files}
+
+    assert written() == written()
+
+
+def test_a_model_of_other_classes_is_named_in_a_sentence(logged):
+    logged.networks["models/final/model.keras"] = Network(outputs=3)
+    with pytest.raises(UserError, match=r"models/final/model\.keras has 3 outputs, the data have 2 classes"):
+        evaluate.main()
+
+
+def test_features_of_another_split_are_named_in_a_sentence(logged):
+    np.save("data/features/test.npy", np.zeros((5, 1, 4), np.float32))
+    with pytest.raises(UserError, match=r"data/features/test\.npy has 5 rows, the test split 30"):
+        evaluate.main()
+
+
+def test_a_diverged_model_is_named_in_a_sentence(logged):
+    diverged = Network()
+    diverged.predict_on_batch = lambda batch: np.full((len(batch), 2), np.nan)
+    logged.networks["models/final/model.keras"] = diverged
+    with pytest.raises(UserError, match=r"models/final/model\.keras: .* smaller lr"):
+        evaluate.main()
