@@ -31,7 +31,7 @@ setup: venv ## fill .venv with the pinned packages; nothing to do while the lock
 	    .venv/bin/python -m pip install -qq --require-hashes -r $(LOCK) || \
 	        { echo "pip could not either. Behind a wall, name your package index to pip: 'pip config set global.index-url …'."; exit 1; }; \
 	fi; \
-	cp requirements.lock .venv/ && cp $(LOCK) .venv/ && \
+	$(PLOTS_PAGE) && cp requirements.lock .venv/ && cp $(LOCK) .venv/ && \
 	echo "Installed. '. .venv/bin/activate' puts dvc, mlflow and python within reach."
 
 # Made anew when the folder was moved (scripts in .venv name their interpreter by its path) or when its Python is gone.
@@ -98,6 +98,13 @@ lock: venv ## solve pyproject.toml for requirements*.lock; pins stay if they can
 	.venv/bin/uv pip compile "$$@" pyproject.toml -o requirements.lock > .venv/solved; \
 	echo "Solving for requirements-gpu.lock: the same pins, and CUDA."; \
 	.venv/bin/uv pip compile "$$@" --extra gpu -c requirements.lock pyproject.toml -o requirements-gpu.lock > .venv/solved
+
+# DVC's own page takes vega from a server far away; this one, named in .dvc/config, holds it.
+define PLOTS_PAGE
+.venv/bin/python -c 'import vl_convert; \
+    print("<!DOCTYPE html><html lang=en><meta charset=utf-8><title>Plots</title><script>", \
+    vl_convert.javascript_bundle(vl_version="5.8"), "</script><body>{plot_divs}</body></html>")' > .dvc/plots.html
+endef
 
 # uv installs in a quarter of pip's time, but reads none of pip's settings. Those that say where packages are to be had
 # are handed over, unless uv has its own. With several indexes it is told to choose as pip does; the hashes protect the choice.

@@ -86,7 +86,9 @@ class Data(Section):
     @model_validator(mode="after")
     def _source_is_checked(self) -> "Data":
         if self.source is not None and self.sha256 is None:
-            raise ValueError("data.sha256 is null; a data.source needs the SHA-256 of its archive to be checked against")
+            raise ValueError(
+                "data.sha256 is null; a data.source needs the SHA-256 of its archive to be checked against"
+            )
         return self
 
 
@@ -189,11 +191,14 @@ def _sentence(error: Any) -> str:
             return f"{key}: there is no such parameter; remove it or mend its name"
         case "missing":
             return f"{key}: missing; every parameter has a line in params.yaml"
+        case "model_type":
+            return f"{key}: {error['input']!r} is given, it must be a mapping of parameters"
         case "value_error":
             return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
         case _:
-            allowed = error["msg"].removeprefix("Input should be ")
-            return f"{key}: {error['input']!r} is given, it must be {allowed}"
+            # pydantic begins with "Input should", "String should", "List should" …
+            allowed = error["msg"].partition(" should ")[2] or error["msg"]
+            return f"{key}: {error['input']!r} is given, it must {allowed}"
 
 
 def load(path: str | Path = "params.yaml") -> Params:

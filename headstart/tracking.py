@@ -97,9 +97,7 @@ class Run:
             output = model.predict_on_batch(example)
             inputs = mlflow.types.TensorSpec(example.dtype, (-1, *example.shape[1:]), "image")
             outputs = mlflow.types.TensorSpec(output.dtype, (-1, *output.shape[1:]), "probabilities")
-            signature = mlflow.models.ModelSignature(
-                mlflow.types.Schema([inputs]), mlflow.types.Schema([outputs])
-            )
+            signature = mlflow.models.ModelSignature(mlflow.types.Schema([inputs]), mlflow.types.Schema([outputs]))
             # MLflow tries the example on the model, and Keras has a progress bar and a warning to say about that.
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore", UserWarning)

@@ -13,7 +13,7 @@ from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
-from headstart.training.batches import Batches, cached, on_the_fly
+from headstart.training.batches import Batches, Cached, OnTheFly
 
 
 def main() -> None:
@@ -33,9 +33,9 @@ def main() -> None:
     else:
         model, cache = networks.on_top(network, head, "whole"), None
     fetch = {
-        split: cached(np.load(cache / f"{split}.npy", mmap_mode="r"))
+        split: Cached(np.load(cache / f"{split}.npy", mmap_mode="r"))
         if cache
-        else on_the_fly(prepared.images, prepared.of(split), settings.features.augment, seed)
+        else OnTheFly(prepared.images, prepared.of(split), settings.features.augment, seed)
         for split in splits
     }
     labels = {split: prepared.targets(split) for split in fetch}

@@ -11,7 +11,7 @@ from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
-from headstart.training.batches import Batches, cached
+from headstart.training.batches import Batches, Cached
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     labels = {split: prepared.targets(split) for split in views}
     weights = task.class_weights(labels["train"], k)[labels["train"]] if given.class_weights else None
     train = Batches(
-        cached(views["train"]),
+        Cached(views["train"]),
         task.targets(labels["train"], k),
         batch_size=settings.batch_size,
         seed=settings.seed,
@@ -32,7 +32,7 @@ def main() -> None:
         weights=weights,
     )
     validation = Batches(
-        cached(views["validation"]), task.targets(labels["validation"], k), batch_size=256, seed=0, shuffle=False
+        Cached(views["validation"]), task.targets(labels["validation"], k), batch_size=256, seed=0, shuffle=False
     )
     head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
     optimizer = optimization.optimizer(settings.optimizer, settings.lr)

@@ -16,8 +16,12 @@ _TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def preprocess(x: keras.KerasTensor, how: Preprocessing) -> keras.KerasTensor:
     """Raw RGB, 0-255, float32 [b, h, w, 3] -> what the network was trained on, same shape."""
     match how:
-        case "raw":
-            return x
+        case "efficientnet":
+            # The network computes (x / 255 - mean) / d with a d that is the root of ImageNet's deviation, where the
+            # deviation itself is meant. Dividing by d once more can be done to x beforehand.
+            roots = [deviation**0.5 for deviation in _TORCH_DEVIATION]
+            offset = [255 * mean * (1 - 1 / root) for mean, root in zip(_TORCH_MEAN, roots, strict=True)]
+            return layers.Rescaling([1 / root for root in roots], offset, name="preprocessing")(x)
         case "tf":
             return layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(x)
         case "lite":

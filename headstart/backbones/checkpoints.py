@@ -5,7 +5,7 @@ of, ordered dicts, tensors and storages, and refuses every other name.
 """
 
 import io
-import pickle  # noqa: S403  the unpickler below resolves no name outside its own table
+import pickle  # the unpickler below resolves no name outside its own table
 import struct
 import zipfile
 from collections import OrderedDict
@@ -32,8 +32,8 @@ class _Storage(NamedTuple):
     """A storage's key in the file, its element type and number of elements."""
 
     key: str
-    dtype: np.dtype
-    count: int
+    dtype: np.dtype[Any]
+    size: int
 
 
 class _Tensor(NamedTuple):
@@ -45,7 +45,7 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def _tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any) -> _Tensor:
+def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> _Tensor:
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -70,7 +70,7 @@ class _StateDictUnpickler(pickle.Unpickler):
 
 def _array(tensor: _Tensor, data: bytes) -> np.ndarray:
     """The tensor as an array of its own; checked to lie inside its storage."""
-    storage = np.frombuffer(data, tensor.storage.dtype, tensor.storage.count)
+    storage = np.frombuffer(data, tensor.storage.dtype, tensor.storage.size)
     last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True) if n > 0)
     if tensor.offset < 0 or any(n < 0 for n in tensor.shape + tensor.strides) or last >= max(1, storage.size):
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")

@@ -29,14 +29,19 @@ def graph(network: keras.Model) -> Graph:
     return Graph(network.name, ordered, [name for name in ordered if name in weighted])
 
 
+def output(network: keras.Model, at: str) -> keras.KerasTensor:
+    """The output of operation `at`, which need not be a layer: the flip to BGR, for one, is none."""
+    return next(operation.output for operation in network.operations if operation.name == at)
+
+
 def lower(network: keras.Model, at: str) -> keras.Model:
     """The part from the input to the output of operation `at`. Shares its layers with the network."""
-    return keras.Model(network.input, network.get_layer(at).output, name="lower")
+    return keras.Model(network.input, output(network, at), name="lower")
 
 
 def tail(network: keras.Model, at: str) -> keras.Model:
     """The part from the output of operation `at` to the output. Shares its layers with the network."""
-    return keras.Model(network.get_layer(at).output, network.output, name="tail")
+    return keras.Model(output(network, at), network.output, name="tail")
 
 
 def unfreeze(network: keras.Model, names: list[str], batch_norm: bool = False) -> None:

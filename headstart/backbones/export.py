@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from headstart.backbones import reference
-from headstart.backbones.cut import graph
+from headstart.backbones.cut import graph, output
 from headstart.backbones.graph import separators
 from headstart.backbones.saving import save_model
 
@@ -32,10 +32,11 @@ def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool)
     """
     names = graph(network)
     cuts = separators(names)[1:]
-    every = keras.Model(network.input, [network.get_layer(name).output for name in cuts])
+    every = keras.Model(network.input, [output(network, name) for name in cuts])
     # This call also builds the model, without which the export refuses it.
     outputs = every(reference.images(network.input_shape[1]).astype(np.float32))
-    np.savez(folder / "reference.npz", **{name: reference.sample(out) for name, out in zip(cuts, outputs, strict=True)})
+    samples: dict[str, Any] = {name: reference.sample(out) for name, out in zip(cuts, outputs, strict=True)}
+    np.savez(folder / "reference.npz", **samples)
     save_model(network, folder / "backbone.keras")
     if onnx:
         try:

@@ -84,11 +84,15 @@ def unfrozen(graph: Graph, trainable_layers: int | str) -> list[str]:
 def cut(graph: Graph, trainable_layers: int | str) -> str:
     """Name of the operation to cut behind: the deepest one through which all below the unfrozen layers passes.
 
-    It is the network's input if everything is unfrozen, and its output if nothing is.
+    It is the network's input if everything is unfrozen, though operations without weights may lie deeper: there is
+    nothing to save then. It is the network's output if nothing is unfrozen.
 
     Raises:
         UserError: as `unfrozen`.
     """
     order = {name: i for i, name in enumerate(graph.reads)}
-    lowest = min((order[name] for name in unfrozen(graph, trainable_layers)), default=len(order))
+    names = unfrozen(graph, trainable_layers)
+    if names == graph.weighted:
+        return next(iter(order))
+    lowest = min((order[name] for name in names), default=len(order))
     return [name for name in separators(graph) if order[name] < lowest][-1]

@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 from headstart.stage import UserError
 
 # How raw RGB, 0-255, becomes what the network was trained on (keras.applications.imagenet_utils.preprocess_input):
-# raw: the network normalises by itself; tf: to [-1, 1]; caffe: BGR minus ImageNet's mean; torch: to [0, 1], then
+# efficientnet: raw but for a scaling that keras.applications leaves out of the network unless it loads the weights
+# itself (its efficientnet.py); tf: to [-1, 1]; caffe: BGR minus ImageNet's mean; torch: to [0, 1], then
 # minus ImageNet's mean over its deviation; lite: (x - 127) / 128.
-Preprocessing = Literal["raw", "tf", "caffe", "torch", "lite"]
+Preprocessing = Literal["efficientnet", "tf", "caffe", "torch", "lite"]
 
 
 class Backbone(NamedTuple):
@@ -51,14 +52,16 @@ def _lite(number: int, size: int, width: float, depth: float, file: str, sha256:
 
 # Licences of the ImageNet weights are those that keras.applications' documentation names.
 TABLE: dict[str, Backbone] = {
-    "EfficientNetLite0": _lite(0, 224, 1.0, 1.0, "57934424", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"),
+    "EfficientNetLite0": _lite(
+        0, 224, 1.0, 1.0, "57934424", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
+    ),
     "VGG16": Backbone(f"{_KERAS}:VGG16", "caffe", 224, "CC-BY-4.0"),
     "VGG19": Backbone(f"{_KERAS}:VGG19", "caffe", 224, "CC-BY-4.0"),
     "ResNet50": Backbone(f"{_KERAS}:ResNet50", "caffe", 224, "MIT"),
     "InceptionV3": Backbone(f"{_KERAS}:InceptionV3", "tf", 299, "Apache-2.0"),
     "MobileNet": Backbone(f"{_KERAS}:MobileNet", "tf", 224, "Apache-2.0"),
     "MobileNetV2": Backbone(f"{_KERAS}:MobileNetV2", "tf", 224, "Apache-2.0"),
-    "EfficientNetB0": Backbone(f"{_KERAS}:EfficientNetB0", "raw", 224, "Apache-2.0", engine="keras"),
+    "EfficientNetB0": Backbone(f"{_KERAS}:EfficientNetB0", "efficientnet", 224, "Apache-2.0", engine="keras"),
 }  # fmt: skip
 
 

@@ -51,7 +51,9 @@ def load(entry: Backbone, image_size: int, weights: str | None, sha256: str | No
 
 def _imagenet(entry: Backbone, image_size: int) -> tuple[keras.Model, Provenance]:
     if not entry.builder.startswith("keras.applications"):
-        raise UserError(f"features.weights: imagenet is given, but this backbone's weights are {entry.weights}; give null")
+        raise UserError(
+            f"features.weights: imagenet is given, but this backbone's weights are {entry.weights}; give null"
+        )
     options = tuple((key, "imagenet" if key == "weights" else value) for key, value in entry.options)
     try:
         network = bare(entry._replace(options=options), image_size)
@@ -67,7 +69,9 @@ def _imagenet(entry: Backbone, image_size: int) -> tuple[keras.Model, Provenance
 
 def _package(entry: Backbone, image_size: int, weights: str) -> tuple[keras.Model, Provenance]:
     if weights != entry.weights or entry.file is None:
-        raise UserError(f"features.weights: {weights!r} is given, but this backbone's weights are {entry.weights}; give null")
+        raise UserError(
+            f"features.weights: {weights!r} is given, but this backbone's weights are {entry.weights}; give null"
+        )
     with tempfile.TemporaryDirectory() as folder:
         sources.fetch(weights, entry.sha256, Path(folder))
         state = checkpoints.read_state_dict(Path(folder) / entry.file)

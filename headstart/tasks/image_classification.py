@@ -11,7 +11,7 @@ def output_layer(classes: int) -> layers.Layer:
 
 
 def targets(labels: np.ndarray, classes: int, smoothing: float = 0.0) -> np.ndarray:
-    """int [n] -> float32 [n, classes]: one-hot, with `smoothing` spread evenly (Szegedy et al. 2016, section 7)."""
+    """One-hot: int [n] -> float32 [n, classes], with `smoothing` spread evenly (Szegedy et al. 2016, section 7)."""
     hot = np.eye(classes, dtype=np.float32)[labels]
     return hot * (1 - smoothing) + np.float32(smoothing / classes)
 

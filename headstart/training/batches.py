@@ -1,6 +1,6 @@
 """Batches of one view a picture: from a cache, or made on the fly. The order is a function of seed and epoch."""
 
-from collections.abc import Callable
+import mmap
 
 import keras
 import numpy as np
@@ -8,24 +8,40 @@ import pandas as pd
 
 from headstart.features.views import as_rgb, view
 
-# (rows int [b], view numbers int [b]) -> inputs float32 [b, ...]
-Fetch = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-
-def cached(cache: np.ndarray) -> Fetch:
+class Cached:
     """Views out of a cache [n, views, ...] of any float type."""
-    return lambda rows, numbers: cache[rows, numbers].astype(np.float32, copy=False)
+
+    def __init__(self, cache: np.ndarray) -> None:
+        """Take a cache, usually a memory map."""
+        self.cache = cache
+
+    def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """(int [b], int [b]) -> float32 [b, ...]."""
+        return self.cache[rows, numbers].astype(np.float32, copy=False)
+
+    def warm(self) -> None:
+        """Have the system read the file ahead in one go: rows in random order would be many small reads."""
+        if isinstance(self.cache, np.memmap) and hasattr(mmap, "MADV_WILLNEED"):
+            self.cache._mmap.madvise(mmap.MADV_WILLNEED)  # type: ignore[attr-defined]  # not in NumPy's stubs
 
 
-def on_the_fly(images: np.ndarray, examples: pd.DataFrame, augment: str, seed: int) -> Fetch:
-    """Views of the pictures uint8 [n, s, s, c] of the given examples, made when they are asked for."""
-    where, hashes = examples.index.to_numpy(), examples["hash"].to_numpy()
+class OnTheFly(Cached):
+    """Views of pictures uint8 [n, s, s, c], made when they are asked for."""
 
-    def fetch(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        made = [view(images[where[r]], int(k), augment, seed, hashes[r]) for r, k in zip(rows, numbers, strict=True)]
+    def __init__(self, images: np.ndarray, examples: pd.DataFrame, augment: str, seed: int) -> None:
+        """Take the pictures, usually a memory map, and the examples to show, indexed by their row in it."""
+        super().__init__(images)
+        self.where, self.hashes = examples.index.to_numpy(), examples["hash"].to_numpy()
+        self.augment, self.seed = augment, seed
+
+    def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """(int [b], int [b]) -> float32 [b, s, s, 3]."""
+        made = [
+            view(self.cache[self.where[row]], int(number), self.augment, self.seed, self.hashes[row])
+            for row, number in zip(rows, numbers, strict=True)
+        ]
         return as_rgb(np.stack(made)).astype(np.float32)
-
-    return fetch
 
 
 class Batches(keras.utils.PyDataset):
@@ -37,7 +53,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        fetch: Fetch,
+        fetch: Cached,
         targets: np.ndarray,
         *,
         batch_size: int,
@@ -59,7 +75,7 @@ class Batches(keras.utils.PyDataset):
             weights: float32 [n] of the examples in the loss; None: all 1.
             shuffle: False for the clean view of each example in the given order.
         """
-        super().__init__()
+        super().__init__(workers=2, max_queue_size=8)  # threads that fetch ahead of the training step, in order
         self.fetch, self.targets, self.batch_size, self.seed = fetch, targets, batch_size, seed
         self.views, self.every_view, self.shuffle = views, every_view, shuffle
         self.weights = np.ones(len(targets), np.float32) if weights is None else weights
@@ -68,6 +84,7 @@ class Batches(keras.utils.PyDataset):
 
     def _arrange(self) -> None:
         """Lay down this epoch's order and views."""
+        self.fetch.warm()
         n = len(self.targets)
         self.rows, self.numbers = np.arange(n), np.zeros(n, int)
         if not self.shuffle:

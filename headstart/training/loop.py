@@ -77,7 +77,11 @@ def fit(
         epochs=epochs,
         shuffle=False,  # Batches shuffles, by seed and epoch alone
         verbose=0,
-        callbacks=[stop, keras.callbacks.LambdaCallback(on_epoch_end=keep), TqdmCallback(verbose=0, desc="epochs", disable=None)],
+        callbacks=[
+            stop,
+            keras.callbacks.LambdaCallback(on_epoch_end=keep),
+            TqdmCallback(verbose=0, desc="epochs", disable=None),
+        ],
     )
     if best_epoch(rows) == 0:
         model.set_weights(initial)
@@ -88,15 +92,15 @@ def fit(
 def best_epoch(rows: list[dict[str, float]] | pd.DataFrame) -> int:
     """The epoch of the lowest validation loss; the earliest of several."""
     table = pd.DataFrame(rows)
-    return int(table.loc[table["val_loss"].idxmin(), "epoch"])
+    return int(table["epoch"].iloc[table["val_loss"].argmin()])
 
 
 def summary(history: pd.DataFrame) -> dict[str, float]:
     """The best epoch's number and validation results, and how many epochs were run."""
-    best = history.set_index("epoch").loc[best_epoch(history)]
+    best = history[history["epoch"] == best_epoch(history)].iloc[0]
     return {
         "epochs": int(history["epoch"].max()),
-        "best_epoch": int(best.name),
+        "best_epoch": best_epoch(history),
         "val_loss": round(float(best["val_loss"]), 6),
         "val_accuracy": round(float(best["val_accuracy"]), 6),
     }
@@ -106,5 +110,5 @@ def table(title: str, history: pd.DataFrame) -> str:
     """A training's epochs as text, the best one marked."""
     shown = history.copy()
     shown[""] = np.where(shown["epoch"] == best_epoch(history), "best", "")
-    numbers = {name: "{:.4g}".format for name in ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy")}
+    numbers = dict.fromkeys(("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"), "{:.4g}".format)
     return f"{title}\n{shown.to_string(index=False, na_rep='', formatters=numbers)}"

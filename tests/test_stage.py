@@ -1,0 +1,91 @@
+"""What every stage promises: one sentence for a mistake, outputs that are whole or absent."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstart import stage
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_mistake_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text.replace("\nlr: 0.001", "\nlr: -1"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.fetch_data"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "error: params.yaml: lr: -1 is given, it must be greater than 0\n"
+
+
+def test_a_file_that_can_not_be_read_is_named_without_a_traceback(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere: No such file or directory$"):
+        stage.run(lambda: (tmp_path / "nowhere").read_text() and None)
+
+
+def test_ctrl_c_is_no_traceback() -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="^stopped$"):
+        stage.run(main)
+
+
+def test_a_bug_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        stage.run(lambda: 1 / 0 and None)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_the_old_output_and_nothing_half_written(tmp_path: Path, error: type[BaseException]) -> None:
+    with stage.whole(tmp_path / "models/head") as folder:
+        (folder / "head.txt").write_text("old")
+    before = contents(tmp_path)
+    with pytest.raises(error), stage.whole(tmp_path / "models/head") as folder:
+        (folder / "head.txt").write_text("new")
+        assert contents(tmp_path / "models/head") == {"head.txt": "old"}
+        raise error
+    assert contents(tmp_path) == before == {"models/head/head.txt": "old"}
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["head"]
+
+
+def test_success_replaces_the_whole_output(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        with stage.whole(tmp_path / "out") as folder:
+            (folder / f"{name}.txt").write_text(name)
+    assert contents(tmp_path) == {"out/second.txt": "second"}
+
+
+def test_what_a_killed_stage_left_aside_is_no_part_of_the_next_output(tmp_path: Path) -> None:
+    (tmp_path / ".out.part").mkdir()
+    (tmp_path / ".out.part/half").write_text("half")
+    with stage.whole(tmp_path / "out") as folder:
+        (folder / "whole").write_text("whole")
+    assert contents(tmp_path) == {"out/whole": "whole"}
+
+
+def test_a_text_file_is_written_whole_with_its_folder(tmp_path: Path) -> None:
+    stage.write(tmp_path / "metrics/a.json", "{}\n")
+    stage.write(tmp_path / "metrics/a.json", '{"größe": 1}\n')
+    assert (tmp_path / "metrics/a.json").read_bytes().decode() == '{"größe": 1}\n'
+    assert len(list((tmp_path / "metrics").iterdir())) == 1
+
+
+def test_a_text_that_can_not_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    stage.write(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        stage.write(tmp_path / "a.txt", "half \ud800")
+    assert (tmp_path / "a.txt").read_text() == "old"
