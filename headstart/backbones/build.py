@@ -72,4 +72,7 @@ def embedding_network(network: keras.Model, entry: Backbone, name: str) -> keras
     image = keras.Input(network.input_shape[1:], name="image")
     flat = bare(entry, network.input_shape[1], preprocess(image, entry.preprocessing))
     flat.set_weights(network.get_weights())
+    for layer in flat.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # set_weights alone leaves it computing with its old mean (Keras 3.15)
     return keras.Model(image, layers.GlobalAveragePooling2D(name="embedding")(flat.output), name=name)

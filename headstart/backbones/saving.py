@@ -20,7 +20,11 @@ def save_model(model: keras.Model, path: Path) -> None:
     """
     aside = path.with_name(f".{path.stem}.part.keras")
     final = path.with_name(f".{path.name}.part")
-    model.save(aside, include_optimizer=False)
+    # For .keras files Keras 3.15 ignores include_optimizer=False. In a clone no network inside is compiled; the clone
+    # itself is, if the model was, so what is saved is a new one around its layers.
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    keras.Model(clone.input, clone.output, name=model.name).save(aside)
     with zipfile.ZipFile(aside) as source, zipfile.ZipFile(final, "w") as target:
         for name in sorted(source.namelist()):
             content = source.read(name)

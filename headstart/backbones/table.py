@@ -75,5 +75,5 @@ def find(name: str) -> Backbone:
         return TABLE[name]
     folded = {known.lower().replace("-", ""): known for known in TABLE}
     near = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), folded, n=1)
-    hint = f"; did you mean {folded[near[0]]}?" if near else ""
+    hint = f"; did you mean {folded[near[0]]}?" if near else "."
     raise UserError(f"backbone: there is no {name!r}{hint} There are {', '.join(TABLE)}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,7 +95,10 @@ def _file(entry: Backbone, image_size: int, path: Path, sha256: str | None) -> t
         if path.suffix == ".keras":
             network.set_weights(keras.saving.load_model(path, compile=False, safe_mode=True).get_weights())
         else:
-            network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+            with warnings.catch_warnings():
+                # Keras warns where a file lacks a layer's weights, and goes on with random ones.
+                warnings.filterwarnings("error", "Skipping nested container")
+                network.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise UserError(f"features.weights: {path} does not fit the backbone: {error}") from None
     return network, Provenance(path.name, found, "as its owner says")

@@ -50,7 +50,7 @@ def test_efficientnet_computes_what_the_library_does_with_its_weights(
     published = build.bare(entry, 64)
     norm = next(layer for layer in published.layers if isinstance(layer, keras.layers.Normalization))
     # What the published file holds there: mean, and the deviation where the variance belongs.
-    norm.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int64(0)][: len(norm.weights)])
+    norm.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int64(0)])
     file = tmp_path / "b0.weights.h5"
     published.save_weights(file)
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(file))
@@ -61,7 +61,7 @@ def test_efficientnet_computes_what_the_library_does_with_its_weights(
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     expected = np.asarray(library(pictures))
     assert expected.std() > 1e-6
-    np.testing.assert_allclose(np.asarray(ours(pictures)), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(np.asarray(ours(pictures)), expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Frozen layers on ONNX Runtime compute what Keras does, or Keras computes them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from headstart.backbones import build, cut, export, reference, table
+from headstart.backbones.graph import separators, unfrozen
+from headstart.backbones.graph import cut as cut_at
+from headstart.features import engine
+
+ROOT = Path(__file__).parents[2]
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `fetch_backbone` leaves for a small EfficientNet-Lite0 with random weights."""
+    folder = tmp_path_factory.mktemp("models") / "backbone"
+    folder.mkdir()
+    keras.utils.set_random_seed(0)
+    entry = table.find("EfficientNetLite0")
+    network = build.embedding_network(build.bare(entry, SIZE), entry, "EfficientNetLite0")
+    facts = {"name": "EfficientNetLite0", "image_size": SIZE, "engine": "onnxruntime"}
+    export.write(network, facts, folder, onnx=True)
+    return folder
+
+
+@pytest.fixture
+def copy(backbone: Path, tmp_path: Path) -> Path:
+    """A copy of it, to spoil."""
+    return shutil.copytree(backbone, tmp_path / "backbone")
+
+
+def cuts(backbone: Path) -> list[str]:
+    graph = engine.read_graph(backbone)
+    return [cut_at(graph, n) for n in (0, 1, 20, 50)] + [separators(graph)[1]]
+
+
+def test_both_engines_compute_the_same_at_every_cut(backbone: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    names = cuts(backbone)
+    assert len(set(names)) == 5
+    for at in names:
+        fast, slow = engine.load(backbone, at, "onnxruntime"), engine.load(backbone, at, "keras")
+        assert (fast.name, slow.name) == ("onnxruntime", "keras")
+        assert fast.error <= engine.TOLERANCE
+        found, expected = fast.run(pictures), slow.run(pictures)
+        assert found.dtype == expected.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=at)
+        np.testing.assert_allclose(fast.run(pictures[:1].astype(np.float32)), found[:1], atol=1e-3 * np.abs(found).max())
+
+
+def test_auto_takes_what_the_table_names(backbone: Path, copy: Path) -> None:
+    assert engine.load(backbone, "embedding", "auto").name == "onnxruntime"
+    facts = json.loads((copy / "backbone.json").read_text())
+    (copy / "backbone.json").write_text(json.dumps(facts | {"engine": "keras"}))
+    assert engine.load(copy, "embedding", "auto").name == "keras"
+
+
+@pytest.mark.parametrize("spoil", [lambda x: x * 1.01, lambda x: np.full_like(x, np.nan)], ids=["off", "nan"])
+def test_an_engine_that_computes_something_else_is_replaced_and_told(
+    copy: Path, caplog: pytest.LogCaptureFixture, spoil: object
+) -> None:
+    samples = dict(np.load(copy / "reference.npz"))
+    np.savez(copy / "reference.npz", **samples | {"embedding": spoil(samples["embedding"])})
+    assert engine.load(copy, "embedding", "onnxruntime").name == "keras"
+    assert [r.getMessage().partition(" by ")[0] for r in caplog.records] == ["onnxruntime differs from Keras"]
+    assert "at embedding: Keras runs the frozen layers" in caplog.text
+
+
+def test_a_network_without_onnx_file_runs_on_keras_and_says_so(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (copy / "backbone.onnx").unlink()
+    assert engine.load(copy, "embedding", "auto").name == "keras"
+    assert "EfficientNetLite0 could not be exported to ONNX" in caplog.text
+
+
+def test_onnx_runtime_serves_without_tensorflow(backbone: Path) -> None:
+    code = f"""
+import sys, pathlib, numpy as np, stages
+from headstart.features import engine, extraction, views
+running = engine.load(pathlib.Path({str(backbone)!r}), "embedding", "auto")
+print(running.name, running.run(np.zeros((2, {SIZE}, {SIZE}, 3), np.uint8)).shape, {{"tensorflow", "keras"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "onnxruntime (2, 1280) set()\n"
+
+
+def test_the_graph_that_is_left_is_the_networks(backbone: Path) -> None:
+    graph = engine.read_graph(backbone)
+    network = keras.saving.load_model(backbone / "backbone.keras", compile=False)
+    assert graph == cut.graph(network)
+    assert unfrozen(graph, 2) == ["top_conv", "top_bn"]
+
+
+def test_a_network_that_flips_to_bgr_can_be_written_and_read(tmp_path: Path) -> None:
+    """The flip is an operation and no layer; VGG and ResNet50 begin with it."""
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, strides=4, name="conv")(build.preprocess(image, "caffe"))
+    network = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="embedding")(x), name="flipped")
+    export.write(network, {"name": "flipped", "image_size": SIZE, "engine": "onnxruntime"}, tmp_path, onnx=True)
+    pictures = reference.images(SIZE)
+    assert [engine.load(tmp_path, "embedding", wanted).name for wanted in ("auto", "keras")] == ["onnxruntime", "keras"]
+    for at in separators(engine.read_graph(tmp_path))[1:]:
+        found, expected = (engine.load(tmp_path, at, wanted).run(pictures) for wanted in ("auto", "keras"))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=at)
+
+
+def test_references_notice_a_difference_anywhere() -> None:
+    images = reference.images(SIZE)
+    assert images.shape == (2, SIZE, SIZE, 3)
+    assert images.std() > 50
+    np.testing.assert_array_equal(images, reference.images(SIZE))
+    assert len(set(reference.sample(np.arange(100_000)))) == reference.SAMPLED

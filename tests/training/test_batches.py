@@ -1,0 +1,128 @@
+"""What a training sees: every example, every view, in an order that seed and epoch decide."""
+
+from collections import Counter
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.features.views import as_rgb, view
+from headstart.training.batches import Batches, Cached, OnTheFly
+
+N, VIEWS = 10, 4
+# Each example and view is told by its number.
+CACHE = np.arange(N * VIEWS, dtype=np.float32).reshape(N, VIEWS, 1)
+
+
+def batches(**given: object) -> Batches:
+    settings = {"batch_size": 4, "seed": 0, "views": VIEWS} | given
+    return Batches(Cached(CACHE), np.eye(N, dtype=np.float32), **settings)
+
+
+def shown(data: Batches) -> list[tuple[int, int]]:
+    """The epoch's (example, view) pairs, checked to come with their own targets."""
+    pairs = []
+    for inputs, targets, _ in (data[i] for i in range(len(data))):
+        found = [divmod(int(number), VIEWS) for number in inputs[:, 0]]
+        assert [row for row, _ in found] == targets.argmax(axis=1).tolist()
+        pairs += found
+    return pairs
+
+
+def epochs(data: Batches, count: int) -> list[list[tuple[int, int]]]:
+    found = []
+    for _ in range(count):
+        found.append(shown(data))
+        data.on_epoch_end()
+    return found
+
+
+@given(st.integers(1, 15), st.integers(0, 2**32 - 1))
+def test_no_example_is_dropped_and_none_shown_twice(batch_size: int, seed: int) -> None:
+    for epoch in epochs(batches(batch_size=batch_size, seed=seed), 3):
+        assert sorted(row for row, _ in epoch) == list(range(N))
+
+
+def test_after_as_many_epochs_as_views_each_was_shown_once() -> None:
+    found = Counter(pair for epoch in epochs(batches(), VIEWS) for pair in epoch)
+    assert found == Counter({(row, number): 1 for row in range(N) for number in range(VIEWS)})
+
+
+def test_an_epoch_of_every_view_shows_each_once() -> None:
+    for epoch in epochs(batches(every_view=True), 2):
+        assert sorted(epoch) == [(row, number) for row in range(N) for number in range(VIEWS)]
+
+
+def test_the_order_is_that_of_seed_and_epoch_and_differs_between_them() -> None:
+    first, again, other = (epochs(batches(seed=seed), 3) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert len({tuple(row for row, _ in epoch) for epoch in first}) == 3
+
+
+def test_validation_is_the_clean_pictures_in_their_order_in_every_epoch() -> None:
+    for epoch in epochs(batches(shuffle=False), 2):
+        assert epoch == [(row, 0) for row in range(N)]
+
+
+def test_weights_go_with_their_examples() -> None:
+    data = batches(weights=np.arange(N, dtype=np.float32))
+    for i in range(len(data)):
+        _, targets, weights = data[i]
+        np.testing.assert_array_equal(weights, targets.argmax(axis=1))
+    assert all((batches()[i][2] == 1).all() for i in range(3))
+
+
+@pytest.mark.parametrize("every_view", [False, True])
+def test_a_real_training_gets_each_epoch_whole(every_view: bool) -> None:
+    """Keras fetches ahead in threads: an epoch must not begin before the last one's end is known."""
+    seen: list[list[int]] = []
+
+    class Watch(keras.layers.Layer):
+        def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+            return inputs
+
+    class Told(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            seen.append([])
+
+    class Eager(keras.Model):
+        def train_step(self, data: tuple) -> dict:
+            seen[-1].extend(np.asarray(data[0])[:, 0].astype(int).tolist())
+            return {"loss": 0.0}
+
+    inputs = keras.Input((1,))
+    model = Eager(inputs, keras.layers.Dense(N)(Watch()(inputs)))
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(batches(every_view=every_view), epochs=VIEWS, verbose=0, shuffle=False, callbacks=[Told()])
+    expected = [[row * VIEWS + number for row, number in epoch] for epoch in epochs(batches(every_view=every_view), VIEWS)]
+    assert seen == expected
+
+
+@pytest.mark.parametrize("augment", ["dihedral", "photo"])
+def test_views_made_on_the_fly_are_those_that_are_cached(tmp_path: Path, augment: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 1), dtype=np.uint8)
+    table = pd.DataFrame({"hash": [f"{row:064x}" for row in (3, 17, 5)]}, index=[3, 17, 5])
+    cache = np.stack(
+        [[as_rgb(view(images[row], k, augment, 0, h)[None])[0] for k in range(4)] for row, h in table["hash"].items()]
+    )
+    np.save(tmp_path / "cache.npy", cache)
+    rows, numbers = np.array([2, 0, 1, 2, 2]), np.array([0, 1, 3, 2, 1])
+    made = OnTheFly(images, table, augment, 0)(rows, numbers)
+    kept = Cached(np.load(tmp_path / "cache.npy", mmap_mode="r"))(rows, numbers)
+    assert made.dtype == kept.dtype == np.float32
+    np.testing.assert_array_equal(made, kept)
+    np.testing.assert_array_equal(kept, cache[rows, numbers])
+
+
+def test_a_cache_of_half_precision_arrives_in_single(tmp_path: Path) -> None:
+    np.save(tmp_path / "cache.npy", CACHE.astype(np.float16))
+    fetch = Cached(np.load(tmp_path / "cache.npy", mmap_mode="r"))
+    fetch.warm()
+    found = fetch(np.array([1, 2]), np.array([0, 3]))
+    assert found.dtype == np.float32
+    assert found[:, 0].tolist() == [4, 11]
