@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Of a request to a tracking server, in seconds and tries; MLflow's own 120 and 7 would hold a training for minutes.
 TIMEOUT, RETRIES = "5", "1"
-# A store that another process (an experiment beside this one) has locked is waited for so long, in seconds.
+# The default store, at the repository's root.
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 # What serving the logged model takes.
@@ -94,9 +94,10 @@ class Run:
         import mlflow
 
         def log() -> None:
+            model.jit_compile = False  # one picture is not worth XLA's compilation
             output = model.predict_on_batch(example)
-            inputs = mlflow.types.TensorSpec(example.dtype, (-1, *example.shape[1:]), "image")
-            outputs = mlflow.types.TensorSpec(output.dtype, (-1, *output.shape[1:]), "probabilities")
+            inputs = mlflow.types.TensorSpec(example.dtype, (-1, *example.shape[1:]))
+            outputs = mlflow.types.TensorSpec(output.dtype, (-1, *output.shape[1:]))
             signature = mlflow.models.ModelSignature(mlflow.types.Schema([inputs]), mlflow.types.Schema([outputs]))
             # MLflow tries the example on the model, and Keras has a progress bar and a warning to say about that.
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -116,9 +117,12 @@ class Run:
 
 def _say_away(error: Exception) -> None:
     uri = os.environ.get("MLFLOW_TRACKING_URI", DATABASE)
-    parts = urlsplit(uri)
     # The address without what may be a password in it.
-    where = f"{parts.scheme}://{parts.hostname or ''}" if parts.scheme.startswith("http") else parts.scheme or uri
+    try:
+        parts = urlsplit(uri)
+        where = f"{parts.scheme}://{parts.hostname or ''}" if parts.scheme.startswith("http") else parts.scheme or uri
+    except ValueError:
+        where = "the address in MLFLOW_TRACKING_URI"
     kind = type(error).__name__
     print(f"note: MLflow at {where} can't be reached ({kind}); the stage goes on without tracking", file=sys.stderr)
 

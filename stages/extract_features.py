@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from headstart import params, stage
 from headstart.backbones.graph import cut
 from headstart.data.prepared import load

@@ -36,7 +36,7 @@ def test_ctrl_c_is_no_traceback() -> None:
     def main() -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit, match="^stopped$"):
+    with pytest.raises(SystemExit, match=r"^stopped$"):
         stage.run(main)
 
 
@@ -54,10 +54,15 @@ def test_a_failure_leaves_the_old_output_and_nothing_half_written(tmp_path: Path
     with stage.whole(tmp_path / "models/head") as folder:
         (folder / "head.txt").write_text("old")
     before = contents(tmp_path)
-    with pytest.raises(error), stage.whole(tmp_path / "models/head") as folder:
-        (folder / "head.txt").write_text("new")
-        assert contents(tmp_path / "models/head") == {"head.txt": "old"}
-        raise error
+
+    def main() -> None:
+        with stage.whole(tmp_path / "models/head") as folder:
+            (folder / "head.txt").write_text("new")
+            assert contents(tmp_path / "models/head") == {"head.txt": "old"}
+            raise error
+
+    with pytest.raises(error):
+        main()
     assert contents(tmp_path) == before == {"models/head/head.txt": "old"}
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["head"]
 

@@ -57,10 +57,14 @@ def _onnxruntime(backbone: Path, at: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _keras(backbone: Path, at: str) -> Callable[[np.ndarray], np.ndarray]:
+    import keras
+
     from headstart.backbones.cut import lower
     from headstart.backbones.saving import load_model
 
     part = lower(load_model(backbone / "backbone.keras"), at)
+    if keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
+        part.jit_compile = False  # XLA, which Keras chooses by itself, is the slower way on a CPU
     return lambda images: np.asarray(part.predict_on_batch(images.astype(np.float32, copy=False)))
 
 

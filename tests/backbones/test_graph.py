@@ -107,17 +107,21 @@ def test_a_shortcut_is_not_cut_in_two(trainable_layers: int | str, at: str) -> N
 
 
 def test_preprocessing_alone_is_not_worth_keeping() -> None:
-    graph = Graph("net", {"in": [], "scale": ["in"], "pad": ["scale"], "conv": ["pad"], "top": ["conv"]}, ["conv", "top"])
+    graph = Graph(
+        "net", {"in": [], "scale": ["in"], "pad": ["scale"], "conv": ["pad"], "top": ["conv"]}, ["conv", "top"]
+    )
     assert [cut(graph, n) for n in (0, 1, 2, "all")] == ["top", "conv", "in", "in"]
 
 
 def test_more_layers_than_there_are_says_how_many_there_are() -> None:
     with pytest.raises(
-        UserError, match='^trainable_layers: 4 is given, but tiny has 3 layers with weights; give at most 3, or "all"$'
+        UserError, match=r'^trainable_layers: 4 is given, but tiny has 3 layers with weights; give at most 3, or "all"$'
     ):
         cut(RESIDUAL, 4)
 
 
 def test_a_layer_that_there_is_not_names_some_that_there_are() -> None:
-    with pytest.raises(UserError, match="^trainable_layers: tiny has no layer named 'conv9'; .* such as conv1, conv2, dense$"):
+    with pytest.raises(
+        UserError, match=r"^trainable_layers: tiny has no layer named 'conv9'; .* such as conv1, conv2, dense$"
+    ):
         unfrozen(RESIDUAL, "conv9")

@@ -74,5 +74,5 @@ def test_training_state_is_not_part_of_the_file(tmp_path: Path) -> None:
 def test_a_model_that_brings_code_is_refused(tmp_path: Path) -> None:
     inputs = keras.Input((2,))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "model.keras")
-    with pytest.raises(ValueError, match="[Ll]ambda"):
+    with pytest.raises(ValueError, match=r"[Ll]ambda"):
         load_model(tmp_path / "model.keras")

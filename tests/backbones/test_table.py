@@ -37,7 +37,9 @@ def test_pictures_are_prepared_as_the_library_does(name: str) -> None:
 def test_the_torch_and_lite_ways_are_those_of_their_publishers() -> None:
     theirs = keras.applications.imagenet_utils.preprocess_input(PICTURES.copy(), mode="torch")
     np.testing.assert_allclose(np.asarray(build.preprocess(PICTURES, "torch")), theirs, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(np.asarray(build.preprocess(PICTURES, "lite")), (PICTURES - 127) / 128, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(build.preprocess(PICTURES, "lite")), (PICTURES - 127) / 128, rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("given", ["imagenet", "a file"])
@@ -66,10 +68,17 @@ def test_efficientnet_computes_what_the_library_does_with_its_weights(
 
 @pytest.mark.parametrize(
     ("given", "near"),
-    [("resnet50", "ResNet50"), ("efficientnet-lite0", "EfficientNetLite0"), ("VGG_16", "VGG16"), ("MobilNet", "MobileNet")],
+    [
+        ("resnet50", "ResNet50"),
+        ("efficientnet-lite0", "EfficientNetLite0"),
+        ("VGG_16", "VGG16"),
+        ("MobilNet", "MobileNet"),
+    ],
 )
 def test_a_name_that_is_nearly_right_is_put_right(given: str, near: str) -> None:
-    with pytest.raises(UserError, match=f"^backbone: there is no '{given}'; did you mean {near}\\? There are Eff.*, VGG16"):
+    with pytest.raises(
+        UserError, match=f"^backbone: there is no '{given}'; did you mean {near}\\? There are Eff.*, VGG16"
+    ):
         table.find(given)
 
 
@@ -80,14 +89,19 @@ def test_a_name_like_no_other_is_answered_with_all_there_are() -> None:
 
 
 def test_a_picture_too_small_for_the_network_is_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"^prepare\.image_size: 16 does not suit the backbone, whose own size is 299: "):
+    with pytest.raises(
+        UserError, match=r"^prepare\.image_size: 16 does not suit the backbone, whose own size is 299: "
+    ):
         build.bare(table.find("InceptionV3"), 16)
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("nowhere.weights.h5", r"'nowhere\.weights\.h5' is not a file ending in \.keras or \.weights\.h5; allowed are null"),
+        (
+            "nowhere.weights.h5",
+            r"'nowhere\.weights\.h5' is not a file ending in \.keras or \.weights\.h5; allowed are null",
+        ),
         ("package:other==1", r"'package:other==1' is given, but this backbone's weights are imagenet; give null"),
     ],
 )
@@ -101,7 +115,9 @@ def test_a_weights_file_is_checked_and_must_fit(tmp_path: Path) -> None:
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Dense(3)(inputs)).save_weights(file)
     entry = table.find("MobileNet")
-    with pytest.raises(UserError, match=r"^features\.sha256: .*mine\.weights\.h5 has the SHA-256 [0-9a-f]{64}, expected was 0"):
+    with pytest.raises(
+        UserError, match=r"^features\.sha256: .*mine\.weights\.h5 has the SHA-256 [0-9a-f]{64}, expected was 0"
+    ):
         weights.load(entry, 64, str(file), "0" * 64)
     with pytest.raises(UserError, match=r"^features\.weights: .*mine\.weights\.h5 does not fit the backbone: "):
         weights.load(entry, 64, str(file), None)
