@@ -69,11 +69,13 @@ def main() -> None:
             save_model(whole, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
-        stage.write("plots/fine_tune.csv", history.to_csv(index=False))
+        stage.write("plots/fine_tune.csv", loop.curves(history))
         run.metrics(summary)
         run.model(whole, prepared.example_input(), prepared.classes)
     print(loop.table("fine-tuning", history))
-    if summary["best_epoch"] == 0:
+    if settings.trainable_layers == 0:
+        print("trainable_layers is 0: the head's model goes on")
+    elif summary["best_epoch"] == 0:
         print("fine-tuning did not lower the validation loss: the head's model goes on")
 
 

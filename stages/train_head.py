@@ -49,7 +49,7 @@ def main() -> None:
             save_model(whole, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
         stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
-        stage.write("plots/train_head.csv", history.to_csv(index=False))
+        stage.write("plots/train_head.csv", loop.curves(history))
         run.metrics(summary)
         run.model(whole, prepared.example_input(), prepared.classes)
     print(loop.table("head", history))

@@ -96,14 +96,19 @@ def best_epoch(rows: list[dict[str, float]] | pd.DataFrame) -> int:
 
 
 def summary(history: pd.DataFrame) -> dict[str, float]:
-    """The best epoch's number and validation results, and how many epochs were run."""
+    """How many epochs were run, and the best one: its number and validation results."""
     best = history[history["epoch"] == best_epoch(history)].iloc[0]
     return {
         "epochs": int(history["epoch"].max()),
         "best_epoch": best_epoch(history),
-        "val_loss": round(float(best["val_loss"]), 6),
-        "val_accuracy": round(float(best["val_accuracy"]), 6),
+        "best_val_loss": round(float(best["val_loss"]), 6),
+        "best_val_accuracy": round(float(best["val_accuracy"]), 6),
     }
+
+
+def curves(history: pd.DataFrame) -> str:
+    """The epochs after epoch 0 as CSV for `dvc plots`, which would draw an absent training loss as 0."""
+    return history[history["epoch"] > 0].to_csv(index=False)
 
 
 def table(title: str, history: pd.DataFrame) -> str:

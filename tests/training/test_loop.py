@@ -104,14 +104,21 @@ def test_the_history_holds_every_epoch_from_the_weights_it_came_with(head: keras
     assert [line.endswith("best") for line in shown[2:]] == [row == loop.best_epoch(history) for row in range(4)]
 
 
+def test_the_plotted_curves_have_no_empty_cell(head: keras.Model) -> None:
+    lines = loop.curves(fit(head)).splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
+    assert not any(cell == "" for line in lines for cell in line.split(","))
+
+
 def test_no_epochs_leave_the_model_and_one_row(head: keras.Model) -> None:
     before = head.get_weights()
     history = fit(head, epochs=0)
     assert loop.summary(history) == {
         "epochs": 0,
         "best_epoch": 0,
-        "val_loss": round(history["val_loss"][0], 6),
-        "val_accuracy": round(history["val_accuracy"][0], 6),
+        "best_val_loss": round(history["val_loss"][0], 6),
+        "best_val_accuracy": round(history["val_accuracy"][0], 6),
     }
     assert list(history) == COLUMNS
     assert all(np.array_equal(a, b) for a, b in zip(before, head.get_weights(), strict=True))
