@@ -55,6 +55,9 @@ Bool = Annotated[bool, Field(strict=True)]
 Column = Annotated[int | str | None, PlainValidator(_column)]
 
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
 class Section(BaseModel):
     """A mapping whose keys are all known and all present."""
 
@@ -120,7 +123,8 @@ class Features(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     views: Annotated[Int, Field(ge=1, le=64)]
     augment: Literal["none", "flip", "dihedral", "photo"]
-    engine: Literal["auto", "onnxruntime", "keras"]
+    engine: Literal["auto", "onnxruntime", "openvino", "keras"]
+    precision: Precision
 
     @model_validator(mode="after")
     def _views_differ(self) -> "Features":
@@ -141,6 +145,8 @@ class Head(Section):
 class FineTune(Section):
     """Training of the unfrozen layers."""
 
+    cache: Literal["auto", "on", "off"]
+    precision: Precision
     lr_scale: Positive
     warmup: Annotated[Float, Field(ge=0, lt=1)]
     weight_decay: NotNegative
@@ -155,6 +161,7 @@ class Evaluate(Section):
     """Scoring on the test split."""
 
     bootstrap: Annotated[Int, Field(ge=100)]
+    views: Annotated[Int, Field(ge=1, le=64)]
 
 
 class Tracking(Section):

@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart import params, stage, tracking
 from headstart.backbones.saving import load_model
 from headstart.data.prepared import load
+from headstart.device import for_inference
 from headstart.evaluation import figures, prediction, report
+from headstart.features.inputs import Cached, OnTheFly
 
 # Examples at a time. On a CPU, EfficientNetB0 takes 64 pictures of 300 pixels a side no faster than 8,
 # and three times the memory.
@@ -24,15 +24,16 @@ def main() -> None:
     test, truth, classes = prepared.of("test"), prepared.targets("test"), prepared.classes
     # An example without a group is one of its own, whatever the others are called.
     groups = [f"group {g}" if g else f"example {i}" for g, i in zip(test["group"], test["id"], strict=True)]
-    embeddings = np.load("data/features/test.npy", mmap_mode="r")[:, 0]
-    if len(embeddings) != len(test):
+    embeddings, views = np.load("data/features/test.npy", mmap_mode="r"), settings.evaluate.views
+    if embeddings.shape[:2] != (len(test), views):
         raise stage.UserError(
-            f"data/features/test.npy has {len(embeddings)} rows, the test split {len(test)} examples; "
-            "`dvc repro` makes them fit"
+            f"data/features/test.npy has {len(embeddings)} rows of {embeddings.shape[1]} views, "
+            f"the test split {len(test)} examples of {views}; `dvc repro` makes them fit"
         )
+    pictures = OnTheFly(prepared.images, test, settings.features.augment, settings.seed)
     models = {
-        "final": predicted("models/final/model.keras", prepared.images, test.index.to_numpy(), classes),
-        "head_only": predicted("models/head/head.keras", embeddings, np.arange(len(test)), classes),
+        "final": predicted("models/final/model.keras", pictures, len(test), views, classes),
+        "head_only": predicted("models/head/head.keras", Cached(embeddings), len(test), views, classes),
     }
     said = report.report(truth, **models, groups=groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
 
@@ -51,17 +52,14 @@ def main() -> None:
     print(report.summary(said))
 
 
-def predicted(path: str, examples: NDArray[Any], rows: NDArray[np.integer], classes: list[str]) -> NDArray[np.float32]:
-    """The saved network's probabilities of these rows of pictures or embeddings, a column per class."""
-    network = load_model(Path(path))
-    if keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
-        network.jit_compile = False  # XLA, which Keras chooses by itself, is the slower way on a CPU
-
-    def probabilities(batch: NDArray[Any]) -> NDArray[np.float32]:
-        return network.predict_on_batch(prediction.colour(batch) if batch.ndim == 4 else batch)
-
+def predicted(path: str, inputs: Cached, examples: int, views: int, classes: list[str]) -> NDArray[np.float32]:
+    """The saved network's probabilities, a row per example and a column per class."""
+    network = for_inference(load_model(Path(path)))
     try:
-        found = prediction.predict(probabilities, examples, rows, BATCH, f"predict, {Path(path).parent.name}")
+        found = prediction.predict(
+            network.predict_on_batch, inputs, examples,
+            views=views, batch_size=BATCH, title=f"predict, {Path(path).parent.name}",
+        )  # fmt: skip
     except ValueError as error:
         raise stage.UserError(f"{path}: {error}") from error
     if found.shape[1] != len(classes):

@@ -9,9 +9,10 @@ import numpy as np
 from headstart import params, stage, tracking
 from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
+from headstart.features.inputs import Cached
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
-from headstart.training.batches import Batches, Cached
+from headstart.training.batches import Batches
 
 
 def main() -> None:

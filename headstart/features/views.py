@@ -16,7 +16,7 @@ ROTATION_DEGREES, SHIFT, ZOOM, BRIGHTNESS, CONTRAST = 12.0, 0.08, 0.12, 0.15, 0.
 DISTINCT: dict[str, int | None] = {"none": 1, "flip": 2, "dihedral": 8, "photo": None}
 
 
-def check(augment: str, views: int) -> None:
+def check(augment: str, views: int, key: str) -> None:
     """Refuse more views than there are different ones.
 
     Raises:
@@ -24,7 +24,7 @@ def check(augment: str, views: int) -> None:
     """
     distinct = DISTINCT[augment]
     if distinct is not None and views > distinct:
-        raise UserError(f"features.views: {views} is given, but augment: {augment} makes {distinct} different views")
+        raise UserError(f"{key}: {views} is given, but augment: {augment} makes {distinct} different views")
 
 
 def view(image: np.ndarray, number: int, augment: str, seed: int, content_hash: str) -> np.ndarray:
@@ -80,3 +80,9 @@ def _photo(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def as_rgb(images: np.ndarray) -> np.ndarray:
     """uint8 [b, s, s, 1 or 3] -> uint8 [b, s, s, 3], a grey channel three times."""
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
+
+
+def half(rows: np.ndarray) -> np.ndarray:
+    """To float16, values beyond its range clipped to it."""
+    limit = np.finfo(np.float16).max
+    return np.clip(rows, -limit, limit).astype(np.float16)

@@ -1,47 +1,9 @@
-"""Batches of one view a picture: from a cache, or made on the fly. The order is a function of seed and epoch."""
-
-import mmap
+"""Batches of one view a picture. The order is a function of seed and epoch."""
 
 import keras
 import numpy as np
-import pandas as pd
 
-from headstart.features.views import as_rgb, view
-
-
-class Cached:
-    """Views out of a cache [n, views, ...] of any float type."""
-
-    def __init__(self, cache: np.ndarray) -> None:
-        """Take a cache, usually a memory map."""
-        self.cache = cache
-
-    def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """(int [b], int [b]) -> float32 [b, ...]."""
-        return self.cache[rows, numbers].astype(np.float32, copy=False)
-
-    def warm(self) -> None:
-        """Have the system read the file ahead in one go: rows in random order would be many small reads."""
-        if isinstance(self.cache, np.memmap) and hasattr(mmap, "MADV_WILLNEED"):
-            self.cache._mmap.madvise(mmap.MADV_WILLNEED)  # type: ignore[attr-defined]  # not in NumPy's stubs
-
-
-class OnTheFly(Cached):
-    """Views of pictures uint8 [n, s, s, c], made when they are asked for."""
-
-    def __init__(self, images: np.ndarray, examples: pd.DataFrame, augment: str, seed: int) -> None:
-        """Take the pictures, usually a memory map, and the examples to show, indexed by their row in it."""
-        super().__init__(images)
-        self.where, self.hashes = examples.index.to_numpy(), examples["hash"].to_numpy()
-        self.augment, self.seed = augment, seed
-
-    def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """(int [b], int [b]) -> float32 [b, s, s, 3]."""
-        made = [
-            view(self.cache[self.where[row]], int(number), self.augment, self.seed, self.hashes[row])
-            for row, number in zip(rows, numbers, strict=True)
-        ]
-        return as_rgb(np.stack(made)).astype(np.float32)
+from headstart.features.inputs import Source
 
 
 class Batches(keras.utils.PyDataset):
@@ -53,7 +15,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        fetch: Cached,
+        fetch: Source,
         targets: np.ndarray,
         *,
         batch_size: int,

@@ -5,6 +5,8 @@ from types import ModuleType
 import keras
 from keras import layers
 
+from headstart.device import xla
+
 
 def head(embedding: int, classes: int, hidden: list[int], dropout: float, task: ModuleType) -> keras.Model:
     """Dense layers from an embedding [b, embedding] to the task's output for so many classes."""
@@ -22,12 +24,6 @@ def on_top(network: keras.Model, head: keras.Model, name: str) -> keras.Model:
     return keras.Model(network.input, head(network.output), name=name)
 
 
-def on_accelerator() -> bool:
-    """Whether Keras' backend sees a GPU or TPU."""
-    return bool(keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu"))
-
-
 def compile_for_device(model: keras.Model, **arguments: object) -> None:
-    """Compile with XLA on a GPU and without it on a CPU, where it is the slower way (0.1-0.7 of plain)."""
-    jit = on_accelerator() or keras.backend.backend() == "jax"
-    model.compile(jit_compile=jit, **arguments)
+    """Compile with XLA where that is the faster way."""
+    model.compile(jit_compile=xla(), **arguments)

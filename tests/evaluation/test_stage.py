@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from headstart.stage import UserError
 from stages import evaluate
@@ -42,11 +43,13 @@ def logged(tmp_path, monkeypatch):
     np.save(tmp_path / "data/prepared/images.npy", np.tile(bright[:, None, None, None], (1, 8, 8, 1)))
     np.save(tmp_path / "data/features/test.npy", rng.random((30, 1, 4)).astype(np.float32))
     (tmp_path / "data/prepared/labels.json").write_text(json.dumps(CLASSES))
-    examples = pd.DataFrame({"id": [f"{i:03d}" for i in range(n)], "path": "", "hash": "", "group": ""})
+    examples = pd.DataFrame({"id": [f"{i:03d}" for i in range(n)], "path": "", "hash": "0" * 64, "group": ""})
     examples["label"] = [CLASSES[t] for t in truth]
     examples["split"] = split
     examples.to_csv(tmp_path / "data/prepared/examples.csv", index=False)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    settings["evaluate"]["views"] = 1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
     seen = SimpleNamespace(metrics={}, figures=[], artifacts=[], networks={})
@@ -64,6 +67,7 @@ def logged(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate.tracking, "run", run)
     monkeypatch.setattr(evaluate, "load_model", network)
+    monkeypatch.setattr(evaluate, "for_inference", lambda network: network)
     return seen
 
 
@@ -105,7 +109,9 @@ def test_a_model_of_other_classes_is_named_in_a_sentence(logged):
 
 def test_features_of_another_split_are_named_in_a_sentence(logged):
     np.save("data/features/test.npy", np.zeros((5, 1, 4), np.float32))
-    with pytest.raises(UserError, match=r"data/features/test\.npy has 5 rows, the test split 30"):
+    with pytest.raises(
+        UserError, match=r"data/features/test\.npy has 5 rows of 1 views, the test split 30 examples of 1"
+    ):
         evaluate.main()
 
 

@@ -43,27 +43,72 @@ def cuts(backbone: Path) -> list[str]:
     return [cut_at(graph, n) for n in (0, 20)] + [separators(graph)[1]]
 
 
-def test_both_engines_compute_the_same_at_every_cut(backbone: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_engines_compute_what_keras_does_at_every_cut(backbone: Path, name: str) -> None:
     names = cuts(backbone)
     assert len(set(names)) == 3
     for at in names:
-        fast, slow = engine.load(backbone, at, "onnxruntime"), engine.load(backbone, at, "keras")
-        assert (fast.name, slow.name) == ("onnxruntime", "keras")
-        assert fast.error <= engine.TOLERANCE
-        found, expected = fast.run(pictures), slow.run(pictures)
+        fast, slow = engine.load(backbone, at, name, "float32"), engine.load(backbone, at, "keras", "float32")
+        assert (fast.name, slow.name) == (name, "keras")
+        assert fast.error <= engine.TOLERANCE["float32"]
+        found, expected = fast.run(PICTURES), slow.run(PICTURES)
         assert found.dtype == expected.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=at)
-        np.testing.assert_allclose(
-            fast.run(pictures[:1].astype(np.float32)), found[:1], atol=1e-3 * np.abs(found).max()
-        )
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "keras"])
+def test_a_pictures_row_has_the_same_bits_whatever_is_computed_beside_it(backbone: Path, name: str) -> None:
+    running = engine.load(backbone, cuts(backbone)[1], name, "float32")
+    pictures = np.random.default_rng(0).integers(0, 256, (70, SIZE, SIZE, 3), dtype=np.uint8)
+    rows = running.run(pictures)
+    order = np.random.default_rng(1).permutation(70)
+    np.testing.assert_array_equal(running.run(pictures[order]), rows[order])
+    np.testing.assert_array_equal(running.run(pictures[:1].astype(np.float32)), rows[:1])
+
+
+@pytest.mark.parametrize("name", ["openvino", "keras"])
+def test_bfloat16_is_a_choice_and_close(backbone: Path, name: str) -> None:
+    exact = engine.load(backbone, "embedding", "keras", "float32")
+    rough = engine.load(backbone, "embedding", name, "bfloat16")
+    assert (rough.name, rough.precision) == (name, "bfloat16")
+    found, expected = rough.run(PICTURES), exact.run(PICTURES)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=engine.TOLERANCE["bfloat16"] * np.abs(expected).max())
+    assert rough.identity != exact.identity
+
+
+def test_onnx_runtime_says_that_it_has_no_bfloat16(backbone: Path, caplog: pytest.LogCaptureFixture) -> None:
+    running = engine.load(backbone, "embedding", "onnxruntime", "bfloat16")
+    assert (running.name, running.precision) == ("onnxruntime", "float32")
+    assert "ONNX Runtime has no bfloat16 on a CPU" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "precision", "on_gpu", "chosen"),
+    [
+        ("auto", "auto", False, ("onnxruntime", "float32")),
+        ("auto", "auto", True, ("keras", "bfloat16")),
+        ("auto", "float32", True, ("keras", "float32")),
+        ("auto", "bfloat16", False, ("openvino", "bfloat16")),
+        ("onnxruntime", "auto", True, ("onnxruntime", "float32")),
+        ("keras", "auto", False, ("keras", "float32")),
+    ],
+)
+def test_what_is_left_to_us_depends_on_the_machine(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, precision: str, on_gpu: bool, chosen: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(engine, "gpu", lambda: on_gpu)
+    assert engine.choose({"engine": "onnxruntime"}, wanted, precision) == chosen
 
 
 def test_auto_takes_what_the_table_names(backbone: Path, copy: Path) -> None:
-    assert engine.load(backbone, "embedding", "auto").name == "onnxruntime"
+    assert engine.load(backbone, "embedding", "auto", "auto").name == "onnxruntime"
     facts = json.loads((copy / "backbone.json").read_text())
     (copy / "backbone.json").write_text(json.dumps(facts | {"engine": "keras"}))
-    assert engine.load(copy, "embedding", "auto").name == "keras"
+    assert engine.load(copy, "embedding", "auto", "auto").name == "keras"
 
 
 @pytest.mark.parametrize("spoil", [lambda x: x * 1.01, lambda x: np.full_like(x, np.nan)], ids=["off", "nan"])
@@ -72,14 +117,14 @@ def test_an_engine_that_computes_something_else_is_replaced_and_told(
 ) -> None:
     samples = dict(np.load(copy / "reference.npz"))
     np.savez(copy / "reference.npz", **samples | {"embedding": spoil(samples["embedding"])})
-    assert engine.load(copy, "embedding", "onnxruntime").name == "keras"
+    assert engine.load(copy, "embedding", "onnxruntime", "float32").name == "keras"
     assert [r.getMessage().partition(" by ")[0] for r in caplog.records] == ["onnxruntime differs from Keras"]
     assert "at embedding: Keras runs the frozen layers" in caplog.text
 
 
 def test_a_network_without_onnx_file_runs_on_keras_and_says_so(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     (copy / "backbone.onnx").unlink()
-    assert engine.load(copy, "embedding", "auto").name == "keras"
+    assert engine.load(copy, "embedding", "auto", "auto").name == "keras"
     assert "EfficientNetLite0 could not be exported to ONNX" in caplog.text
 
 
@@ -87,7 +132,7 @@ def test_onnx_runtime_serves_without_tensorflow(backbone: Path) -> None:
     code = f"""
 import sys, pathlib, numpy as np, stages
 from headstart.features import engine, extraction, views
-running = engine.load(pathlib.Path({str(backbone)!r}), "embedding", "auto")
+running = engine.load(pathlib.Path({str(backbone)!r}), "embedding", "auto", "auto")
 shape = running.run(np.zeros((2, {SIZE}, {SIZE}, 3), np.uint8)).shape
 print(running.name, shape, {{"tensorflow", "keras"}} & set(sys.modules))
 """
@@ -109,9 +154,12 @@ def test_a_network_that_flips_to_bgr_can_be_written_and_read(tmp_path: Path) -> 
     network = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="embedding")(x), name="flipped")
     export.write(network, {"name": "flipped", "image_size": SIZE, "engine": "onnxruntime"}, tmp_path, onnx=True)
     pictures = reference.images(SIZE)
-    assert [engine.load(tmp_path, "embedding", wanted).name for wanted in ("auto", "keras")] == ["onnxruntime", "keras"]
+    assert [engine.load(tmp_path, "embedding", wanted, "float32").name for wanted in ("auto", "keras")] == [
+        "onnxruntime",
+        "keras",
+    ]
     for at in separators(engine.read_graph(tmp_path))[1:]:
-        found, expected = (engine.load(tmp_path, at, wanted).run(pictures) for wanted in ("auto", "keras"))
+        found, expected = (engine.load(tmp_path, at, wanted, "float32").run(pictures) for wanted in ("auto", "keras"))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max(), err_msg=at)
 
 

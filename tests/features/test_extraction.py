@@ -1,16 +1,19 @@
-"""Filling a cache with an engine that is a function."""
+"""Filling a cache with an engine that is a function: what is computed, what is known, what a kill or damage costs."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from headstart.features.engine import Engine
-from headstart.features.extraction import BATCH, extract
+from headstart.features import extraction, store
+from headstart.features.engine import BATCH, Engine
+from headstart.features.extraction import Extractor
 from headstart.features.views import as_rgb, view
-
-SETTINGS = {"views": 4, "augment": "dihedral", "seed": 0, "dtype": "float32"}
 
 
 def corners(batch: np.ndarray) -> np.ndarray:
@@ -18,55 +21,182 @@ def corners(batch: np.ndarray) -> np.ndarray:
     return np.stack([batch[:, 0, 0], batch[:, 0, -1]], axis=1).astype(np.float32)
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> np.ndarray:
-    """Thirty pictures on disk."""
-    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (30, 6, 6, 1), dtype=np.uint8))
-    return np.load(tmp_path / "images.npy", mmap_mode="r")
+class Counted:
+    """An engine that counts its pictures, and dies when it has had enough."""
+
+    def __init__(self, run: Callable[[np.ndarray], np.ndarray] = corners, enough: float = float("inf")) -> None:
+        self.seen: list[tuple[int, ...]] = []
+        self.enough = enough
+        self.engine = Engine("test", "float32", 0.0, {"network": "test"}, self.run)
+        self.made = run
+
+    @property
+    def count(self) -> int:
+        return sum(shape[0] for shape in self.seen)
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        if self.count >= self.enough:
+            raise KeyboardInterrupt
+        self.seen.append(batch.shape)
+        return self.made(batch)
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (300, 6, 6, 1), dtype=np.uint8)
 
 
 def examples(rows: list[int]) -> pd.DataFrame:
-    return pd.DataFrame({"hash": [f"{row:064x}" for row in rows]}, index=rows)
+    # As a hash would be: its first digits differ.
+    return pd.DataFrame({"hash": [f"{row * 2654435761 % 2**32:08x}{row:056x}" for row in rows]}, index=rows)
+
+
+def extract(
+    folder: Path, rows: list[int], counted: Counted, views: int = 4, augment: str = "dihedral", **given: object
+):
+    settings = {"seed": 0, "dtype": "float32"} | given
+    extractor = Extractor(counted.engine, augment=augment, within=folder / "store", **settings)
+    extractor(IMAGES, examples(rows), folder / "out.npy", views)
+    return np.load(folder / "out.npy")
 
 
 @pytest.mark.parametrize("augment", ["dihedral", "photo"])
-def test_each_row_holds_its_pictures_views_in_order(tmp_path: Path, images: np.ndarray, augment: str) -> None:
+def test_each_row_holds_its_pictures_views_in_order(tmp_path: Path, augment: str) -> None:
     rows = [29, 3, 14, *range(15, 24)]
-    table = examples(rows)
-    settings = SETTINGS | {"augment": augment}
-    shape = extract(images, table, Engine("test", 0.0, corners), tmp_path / "out.npy", **settings)
-    stored = np.load(tmp_path / "out.npy", mmap_mode="r")
-    assert stored.shape == shape == (12, 4, 2, 3)
+    stored = extract(tmp_path, rows, Counted(), augment=augment)
+    assert stored.shape == (12, 4, 2, 3)
     assert stored.dtype == np.float32
-    for i, row in enumerate(rows):
+    for i, (row, content) in enumerate(examples(rows)["hash"].items()):
         for number in range(4):
-            made = view(images[row], number, augment, 0, table["hash"][row])
+            made = view(IMAGES[row], number, augment, 0, content)
             np.testing.assert_array_equal(stored[i, number], corners(as_rgb(made[None]))[0])
 
 
-def test_the_network_never_gets_more_than_a_batch_of_colour_pictures(tmp_path: Path, images: np.ndarray) -> None:
-    seen = []
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        seen.append(batch.shape)
-        return corners(batch)
-
-    extract(images, examples(list(range(30))), Engine("test", 0.0, run), tmp_path / "out.npy", **SETTINGS)
-    assert {shape[1:] for shape in seen} == {(6, 6, 3)}
-    assert max(shape[0] for shape in seen) == BATCH
-    assert sum(shape[0] for shape in seen) == 120
+def test_the_network_never_gets_more_than_a_batch_of_colour_pictures(tmp_path: Path) -> None:
+    counted = Counted()
+    extract(tmp_path, list(range(30)), counted)
+    assert {shape[1:] for shape in counted.seen} == {(6, 6, 3)}
+    assert max(shape[0] for shape in counted.seen) == BATCH
+    assert counted.count == 120
 
 
-def test_half_precision_clips_instead_of_overflowing(tmp_path: Path, images: np.ndarray) -> None:
+def test_half_precision_clips_instead_of_overflowing(tmp_path: Path) -> None:
     values = np.array([1e6, -1e6, 65504, 0.1], np.float32)
-    engine = Engine("test", 0.0, lambda batch: np.tile(values, (len(batch), 1)))
-    extract(images, examples([0]), engine, tmp_path / "out.npy", **SETTINGS | {"dtype": "float16"})
-    stored = np.load(tmp_path / "out.npy")
+    stored = extract(tmp_path, [0], Counted(lambda batch: np.tile(values, (len(batch), 1))), dtype="float16")
     assert stored.dtype == np.float16
     np.testing.assert_array_equal(stored[0, 0], np.array([65504, -65504, 65504, 0.1], np.float16))
 
 
-def test_no_examples_is_an_error_and_no_file(tmp_path: Path, images: np.ndarray) -> None:
+def test_no_examples_is_an_error_and_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no examples to extract"):
-        extract(images, examples([]), Engine("test", 0.0, corners), tmp_path / "out.npy", **SETTINGS)
+        extract(tmp_path, [], Counted())
     assert not (tmp_path / "out.npy").exists()
+
+
+def test_only_what_is_new_is_computed(tmp_path: Path) -> None:
+    extract(tmp_path, list(range(200)), Counted())
+    again, grown, fewer, more = Counted(), Counted(), Counted(), Counted()
+    extract(tmp_path, list(range(200)), again)
+    found = extract(tmp_path, [299, *range(100, 200), 298], grown)
+    extract(tmp_path, list(range(50)), fewer, views=2)
+    extract(tmp_path, list(range(10)), more, views=6)
+    assert [c.count for c in (again, grown, fewer, more)] == [0, 8, 0, 20]
+    np.testing.assert_array_equal(found, extract(tmp_path / "fresh", [299, *range(100, 200), 298], Counted()))
+
+
+def test_a_picture_that_is_there_twice_is_computed_once(tmp_path: Path) -> None:
+    counted = Counted()
+    table = examples([0, 0, 1]).reset_index(drop=True)
+    Extractor(counted.engine, augment="none", seed=0, dtype="float32", within=tmp_path)(
+        IMAGES[[0, 0, 1]], table, tmp_path / "out.npy", 1
+    )
+    assert counted.count == 2
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy")[:, 0, 0, 0], IMAGES[[0, 0, 1], 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [({"seed": 1}, True), ({"augment": "photo"}, False), ({"dtype": "float16"}, False), ({"augment": "flip"}, False)],
+)
+def test_rows_made_otherwise_are_not_taken(tmp_path: Path, change: dict, kept: bool) -> None:
+    extract(tmp_path, [1, 2], Counted(), views=2)
+    counted = Counted()
+    extract(tmp_path, [1, 2], counted, views=2, **change)
+    assert (counted.count == 0) == kept
+
+
+def test_photo_views_depend_on_the_seed(tmp_path: Path) -> None:
+    first = extract(tmp_path, [1], Counted(), augment="photo", seed=0)
+    other = extract(tmp_path, [1], Counted(), augment="photo", seed=1)
+    assert (first[:, 0] == other[:, 0]).all()
+    assert (first[:, 1:] != other[:, 1:]).any()
+
+
+def test_a_killed_extraction_goes_on_from_its_last_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "SHARD_ROWS", 128)
+    rows = list(range(150))
+    with pytest.raises(KeyboardInterrupt):
+        extract(tmp_path, rows, Counted(enough=440))
+    rest = Counted()
+    found = extract(tmp_path, rows, rest)
+    assert rest.count == 600 - 3 * 128
+    np.testing.assert_array_equal(found, extract(tmp_path / "fresh", rows, Counted()))
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "store").rglob("*.npy") if not path.name.endswith(".index.npy"))
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "gone", "flipped", "index truncated", "index gone"])
+def test_damage_is_noticed_and_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    monkeypatch.setattr(extraction, "SHARD_ROWS", 64)
+    rows = list(range(48))
+    before = extract(tmp_path, rows, Counted())
+    path = shards(tmp_path)[1]
+    if how.startswith("index"):
+        path = path.with_suffix(".index.npy")
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if how.endswith("truncated"):
+        path.write_bytes(content[:-10])
+    elif how == "empty":
+        path.touch()
+    elif how == "flipped":
+        content[-5] ^= 1
+        path.write_bytes(content)
+    again = Counted()
+    np.testing.assert_array_equal(extract(tmp_path, rows, again), before)
+    assert again.count == (1 if how == "flipped" else 64 if len(content) else 0)
+    assert how == "index gone" or "damaged" in caplog.text
+    last = Counted()
+    np.testing.assert_array_equal(extract(tmp_path, rows, last), before)
+    assert last.count == (64 if how == "flipped" else 0), "a shard with a damaged row was dropped"
+
+
+@given(st.lists(st.integers(0, 299), min_size=1, max_size=40, unique=True), st.integers(1, 8), st.integers(1, 60))
+@settings(max_examples=25, deadline=None)
+def test_whatever_was_there_before_the_result_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[int], views: int, known: int
+) -> None:
+    folder = tmp_path_factory.mktemp("grown")
+    extract(folder, list(range(known)), Counted(), views=3)
+    grown = extract(folder, rows, Counted(), views=views)
+    np.testing.assert_array_equal(grown, extract(folder / "fresh", rows, Counted(), views=views))
+
+
+def test_the_stores_unused_for_longest_go_when_there_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = store.Store(tmp_path, number=0)
+    one.add(np.arange(1, dtype=np.uint64), np.zeros((1, 1000), np.float32))
+    size = sum(file.stat().st_size for file in one.folder.iterdir())
+    monkeypatch.setattr(store, "LIMIT", int(size * 2.5))
+    for number in range(1, 4):
+        other = store.Store(tmp_path, number=number)
+        other.add(np.arange(1, dtype=np.uint64), np.zeros((1, 1000), np.float32))
+        os.utime(other.folder, (number, number))
+    store.Store(tmp_path, number=4)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert store.Store(tmp_path, number=4).folder.name in left
+    assert one.folder.name in left, "touched last"
+    assert len(left) == 3

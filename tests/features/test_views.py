@@ -70,12 +70,12 @@ def test_photo_views_stay_near_the_picture() -> None:
 @pytest.mark.parametrize(("augment", "views"), [("none", 2), ("flip", 3), ("dihedral", 9)])
 def test_more_views_than_there_are_is_a_sentence(augment: str, views: int) -> None:
     n = DISTINCT[augment]
-    check(augment, n)
+    check(augment, n, "features.views")
     with pytest.raises(
         UserError, match=f"^features.views: {views} is given, but augment: {augment} makes {n} different views$"
     ):
-        check(augment, views)
-    check("photo", 64)
+        check(augment, views, "features.views")
+    check("photo", 64, "features.views")
 
 
 def test_grey_is_repeated_and_colour_stays() -> None:

@@ -1,17 +1,15 @@
 """What a training sees: every example, every view, in an order that seed and epoch decide."""
 
 from collections import Counter
-from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.features.views import as_rgb, view
-from headstart.training.batches import Batches, Cached, OnTheFly
+from headstart.features.inputs import Cached
+from headstart.training.batches import Batches
 
 N, VIEWS = 10, 4
 # Each example and view is told by its number.
@@ -98,28 +96,3 @@ def test_a_real_training_gets_each_epoch_whole(every_view: bool) -> None:
     # Keras builds the model on a batch of its own, and takes that for an epoch: the training begins with the second.
     expected = epochs(batches(every_view=every_view), VIEWS + 1)[1:]
     assert seen == [[row * VIEWS + number for row, number in epoch] for epoch in expected]
-
-
-@pytest.mark.parametrize("augment", ["dihedral", "photo"])
-def test_views_made_on_the_fly_are_those_that_are_cached(tmp_path: Path, augment: str) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 1), dtype=np.uint8)
-    table = pd.DataFrame({"hash": [f"{row:064x}" for row in (3, 17, 5)]}, index=[3, 17, 5])
-    cache = np.stack(
-        [[as_rgb(view(images[row], k, augment, 0, h)[None])[0] for k in range(4)] for row, h in table["hash"].items()]
-    )
-    np.save(tmp_path / "cache.npy", cache)
-    rows, numbers = np.array([2, 0, 1, 2, 2]), np.array([0, 1, 3, 2, 1])
-    made = OnTheFly(images, table, augment, 0)(rows, numbers)
-    kept = Cached(np.load(tmp_path / "cache.npy", mmap_mode="r"))(rows, numbers)
-    assert made.dtype == kept.dtype == np.float32
-    np.testing.assert_array_equal(made, kept)
-    np.testing.assert_array_equal(kept, cache[rows, numbers])
-
-
-def test_a_cache_of_half_precision_arrives_in_single(tmp_path: Path) -> None:
-    np.save(tmp_path / "cache.npy", CACHE.astype(np.float16))
-    fetch = Cached(np.load(tmp_path / "cache.npy", mmap_mode="r"))
-    fetch.warm()
-    found = fetch(np.array([1, 2]), np.array([0, 3]))
-    assert found.dtype == np.float32
-    assert found[:, 0].tolist() == [4, 11]

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from headstart.features.inputs import Cached, OnTheFly
 from headstart.features.views import as_rgb
 from headstart.stage import UserError
 from headstart.tasks import image_classification as task
 from headstart.training import loop, networks, optimization
-from headstart.training.batches import Batches, Cached, OnTheFly
+from headstart.training.batches import Batches
 
 COLUMNS = ["epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
 RNG = np.random.default_rng(0)
