@@ -5,7 +5,7 @@ import keras
 
 def on_accelerator() -> bool:
     """Whether Keras' backend sees a GPU or TPU."""
-    return bool(keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu"))
+    return any(not name.startswith("cpu") for name in keras.distribution.list_devices())
 
 
 def xla() -> bool:
@@ -28,6 +28,15 @@ def compute_in(model: keras.Model, precision: str) -> None:
             compute_in(layer, precision)
         elif getattr(layer, "activation", None) is not keras.activations.softmax:
             layer.dtype_policy = policy
+
+
+def share_work() -> None:
+    """Have all devices of this machine take part in every training step that follows, each with a share of the batch.
+
+    Keras has this for JAX alone (its distribution module for TensorFlow says that it is not to be used).
+    """
+    if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
 def for_inference(model: keras.Model, precision: str = "float32") -> keras.Model:

@@ -44,6 +44,11 @@ def _trainable_layers(value: Any) -> Any:
     raise ValueError(f'{value!r} is given, allowed is a number of layers (0 or more), a layer\'s name or "all"')
 
 
+def _on_off(value: Any) -> Any:
+    """YAML 1.1 reads a bare `on` as true and `off` as false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 # `-S lr=1e-5` reaches the file as `1e-05`, which YAML 1.1 reads as text: numbers are converted by this schema.
 Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[Float, Field(gt=0)]
@@ -145,7 +150,7 @@ class Head(Section):
 class FineTune(Section):
     """Training of the unfrozen layers."""
 
-    cache: Literal["auto", "on", "off"]
+    cache: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)]
     precision: Precision
     lr_scale: Positive
     warmup: Annotated[Float, Field(ge=0, lt=1)]

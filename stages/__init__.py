@@ -8,3 +8,6 @@ quiet.tensorflow()
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Operations whose result depends on the order of threads give way to ones whose result does not.
 os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+# A framework takes the GPU memory that it needs rather than all there is: several experiments may share a GPU.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

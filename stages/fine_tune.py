@@ -71,7 +71,7 @@ def main() -> None:
     if settings.trainable_layers == 0:
         print("trainable_layers is 0: the head's model goes on")
     elif summary["best_epoch"] == 0:
-        print("fine-tuning did not lower the validation loss: the head's model goes on")
+        print("fine-tuning did no better on the validation split: the head's model goes on")
 
 
 def inputs(settings: params.Params, prepared: Prepared, split: str, at: str, cached: bool) -> Source:

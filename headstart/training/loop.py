@@ -1,6 +1,6 @@
 """One training: fit, watch the validation loss, keep the best epoch. Both training stages use it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 import keras
@@ -34,7 +34,7 @@ def fit(
     patience: int,
     on_epoch: OnEpoch,
 ) -> pd.DataFrame:
-    """Train in place; the model ends up with the weights of the epoch whose validation loss was lowest.
+    """Train in place; the model ends up with the weights of its best epoch, see `rank`.
 
     That includes epoch 0, the weights it came with: a training that helps nothing changes nothing.
 
@@ -44,7 +44,7 @@ def fit(
         train, validation: the validation batches are clean, unweighted and not smoothed.
         optimizer: new for this training.
         epochs: at most so many.
-        patience: stop after so many epochs without a better validation loss.
+        patience: stop after so many epochs that are no better than the best.
         on_epoch: told each epoch's numbers as they come.
 
     Returns:
@@ -55,7 +55,6 @@ def fit(
         UserError: the loss is no longer finite.
     """
     before = validate(model, task, validation)
-    initial = model.get_weights()
     rows: list[dict[str, float]] = [{"epoch": 0, **before}]
     on_epoch(0, before)
 
@@ -69,7 +68,6 @@ def fit(
                 f"{numbers['learning_rate']:.3g}; lower lr"
             )
 
-    stop = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
     compile_for_device(model, optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
     model.fit(
         train,
@@ -78,21 +76,54 @@ def fit(
         shuffle=False,  # Batches shuffles, by seed and epoch alone
         verbose=0,
         callbacks=[
-            stop,
             keras.callbacks.LambdaCallback(on_epoch_end=keep),
+            KeepBest(before, patience),
             TqdmCallback(verbose=0, desc="epochs", disable=None),
         ],
     )
-    if best_epoch(rows) == 0:
-        model.set_weights(initial)
     columns = ["epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
     return pd.DataFrame(rows).reindex(columns=columns)
 
 
+def rank(numbers: Mapping[str, float]) -> tuple[float, float]:
+    """What makes an epoch better than another: its validation accuracy; among equals, its validation loss.
+
+    Not the loss alone: it punishes sureness, and fine-tuning on little data gets surer faster than it gets
+    better. Fine-tuned on 1,000 pictures of Fashion-MNIST, the epoch of the lowest loss was 81 % right on the
+    test split, the last one 86 %.
+    """
+    return numbers["val_accuracy"], -numbers["val_loss"]
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Stops after `patience` epochs that are no better, and goes back to the best one's weights, epoch 0 included."""
+
+    def __init__(self, before: Mapping[str, float], patience: int) -> None:
+        """Take the validation results of the weights to begin with."""
+        super().__init__()
+        self.best, self.patience, self.waited = rank(before), patience, 0
+
+    def on_train_begin(self, logs: object = None) -> None:
+        """Remember the weights to begin with."""
+        self.weights = self.model.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Remember these weights, or wait, or stop."""
+        if rank(logs) > self.best:
+            self.best, self.weights, self.waited = rank(logs), self.model.get_weights(), 0
+            return
+        self.waited += 1
+        self.model.stop_training = self.waited >= self.patience
+
+    def on_train_end(self, logs: object = None) -> None:
+        """Go back to the best weights."""
+        self.model.set_weights(self.weights)
+
+
 def best_epoch(rows: list[dict[str, float]] | pd.DataFrame) -> int:
-    """The epoch of the lowest validation loss; the earliest of several."""
+    """Number of the best epoch; the earliest of several."""
     table = pd.DataFrame(rows)
-    return int(table["epoch"].iloc[table["val_loss"].argmin()])
+    return int(table.sort_values(["val_accuracy", "val_loss", "epoch"], ascending=[False, True, True])["epoch"].iloc[0])
 
 
 def summary(history: pd.DataFrame) -> dict[str, float]:

@@ -53,7 +53,7 @@ def test_the_best_epochs_weights_are_kept(head: keras.Model) -> None:
     assert loop.best_epoch(first) == 3
     history = fit(head, noise, lr=0.5, epochs=4, on_epoch=lambda epoch, numbers: told.append((epoch, numbers)))
     assert loop.best_epoch(history) == 0
-    assert loop.validate(head, task, validation())["val_loss"] == pytest.approx(first["val_loss"].min(), rel=1e-5)
+    assert loop.validate(head, task, validation())["val_loss"] == pytest.approx(first["val_loss"][3], rel=1e-5)
     assert [epoch for epoch, _ in told] == [0, 1, 2, 3, 4]
     assert [numbers["val_loss"] for _, numbers in told] == history["val_loss"].tolist()
 
@@ -64,14 +64,23 @@ def test_the_best_epoch_in_the_middle_is_gone_back_to(head: keras.Model) -> None
     wrong[:5] = (wrong[:5] + 1) % 3
     history = fit(head, batches(CLOUDS[:12], wrong, batch_size=4), lr=0.05, epochs=25, patience=25)
     assert 0 < loop.best_epoch(history) < 25
+    best = history.iloc[loop.best_epoch(history)]
     found = loop.validate(head, task, validation())
-    assert found["val_loss"] == pytest.approx(history["val_loss"].min(), rel=1e-5)
+    assert found["val_loss"] == pytest.approx(best["val_loss"], rel=1e-5)
+    assert found["val_accuracy"] == history["val_accuracy"].max()
+
+
+def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_of_lower_loss() -> None:
+    rows = [(0, 0.8, 0.3), (1, 0.9, 0.9), (2, 0.9, 0.7), (3, 0.9, 0.7), (4, 0.85, 0.1)]
+    history = pd.DataFrame(rows, columns=["epoch", "val_accuracy", "val_loss"])
+    assert loop.best_epoch(history) == 2
 
 
 def test_a_training_that_hurts_changes_nothing(head: keras.Model) -> None:
     fit(head, epochs=5)
     before = head.get_weights()
-    history = fit(head, lr=1e4, epochs=3)
+    wrong = (LABELS[:64] + 1) % 3
+    history = fit(head, batches(CLOUDS[:64], wrong), epochs=3)
     assert loop.best_epoch(history) == 0
     assert all(np.array_equal(a, b) for a, b in zip(before, head.get_weights(), strict=True))
     assert loop.summary(history)["best_epoch"] == 0
