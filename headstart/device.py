@@ -30,13 +30,19 @@ def compute_in(model: keras.Model, precision: str) -> None:
             layer.dtype_policy = policy
 
 
-def share_work() -> None:
+def share_work() -> int:
     """Have all devices of this machine take part in every training step that follows, each with a share of the batch.
 
     Keras has this for JAX alone (its distribution module for TensorFlow says that it is not to be used).
+
+    Returns:
+        How many devices share each batch.
     """
-    if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
-        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    count = len(keras.distribution.list_devices())
+    if keras.backend.backend() != "jax" or count < 2:
+        return 1
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    return count
 
 
 def for_inference(model: keras.Model, precision: str = "float32") -> keras.Model:

@@ -20,6 +20,7 @@ from headstart.training.batches import Batches
 
 def main() -> None:
     settings = params.load()
+    devices = device.share_work()
     keras.utils.set_random_seed(settings.seed)
     task, prepared, given = TASKS[settings.task], load("data/prepared"), settings.fine_tune
     k = len(prepared.classes)
@@ -41,9 +42,15 @@ def main() -> None:
         seed=settings.seed,
         views=settings.features.views,
         weights=weights,
+        devices=devices,
     )
     validation = Batches(
-        source["validation"], task.targets(labels["validation"], k), batch_size=32, seed=0, shuffle=False
+        source["validation"],
+        task.targets(labels["validation"], k),
+        batch_size=32,
+        seed=0,
+        shuffle=False,
+        devices=devices,
     )
     # Without unfrozen layers there is nothing left to train: the head has had its training.
     epochs = settings.epochs if settings.trainable_layers else 0

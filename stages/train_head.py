@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstart import params, stage, tracking
+from headstart import device, params, stage, tracking
 from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
 from headstart.features.inputs import Cached
@@ -17,6 +17,7 @@ from headstart.training.batches import Batches
 
 def main() -> None:
     settings = params.load()
+    devices = device.share_work()
     keras.utils.set_random_seed(settings.seed)
     task, prepared, given = TASKS[settings.task], load("data/prepared"), settings.head
     k = len(prepared.classes)
@@ -31,9 +32,15 @@ def main() -> None:
         views=views["train"].shape[1],
         every_view=True,
         weights=weights,
+        devices=devices,
     )
     validation = Batches(
-        Cached(views["validation"]), task.targets(labels["validation"], k), batch_size=256, seed=0, shuffle=False
+        Cached(views["validation"]),
+        task.targets(labels["validation"], k),
+        batch_size=256,
+        seed=0,
+        shuffle=False,
+        devices=devices,
     )
     head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
     optimizer = optimization.optimizer(settings.optimizer, settings.lr)

@@ -24,6 +24,7 @@ class Batches(keras.utils.PyDataset):
         every_view: bool = False,
         weights: np.ndarray | None = None,
         shuffle: bool = True,
+        devices: int = 1,
     ) -> None:
         """Set up the first epoch.
 
@@ -36,10 +37,12 @@ class Batches(keras.utils.PyDataset):
             every_view: show all of them in each epoch.
             weights: float32 [n] of the examples in the loss; None: all 1.
             shuffle: False for the clean view of each example in the given order.
+            devices: that share each batch evenly. One that can't be is filled up with examples of weight 0: metrics
+                do not see them, an epoch's mean loss is smaller by their share.
         """
         super().__init__(workers=2, max_queue_size=8)  # threads that fetch ahead of the training step, in order
         self.fetch, self.targets, self.batch_size, self.seed = fetch, targets, batch_size, seed
-        self.views, self.every_view, self.shuffle = views, every_view, shuffle
+        self.views, self.every_view, self.shuffle, self.devices = views, every_view, shuffle, devices
         self.weights = np.ones(len(targets), np.float32) if weights is None else weights
         self.epoch = 0
         self._arrange()
@@ -64,8 +67,11 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        rows = self.rows[part]
-        return self.fetch(rows, self.numbers[part]), self.targets[rows], self.weights[rows]
+        rows, numbers, weights = self.rows[part], self.numbers[part], self.weights[self.rows[part]]
+        if more := -len(rows) % self.devices:
+            weights = np.append(weights, np.zeros(more, np.float32))
+            rows, numbers = (np.append(a, np.repeat(a[-1:], more)) for a in (rows, numbers))
+        return self.fetch(rows, numbers), self.targets[rows], weights
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch."""

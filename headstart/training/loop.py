@@ -18,7 +18,7 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 def validate(model: keras.Model, task: ModuleType, validation: Batches) -> dict[str, float]:
     """val_loss and the task's metrics of a model on the validation split."""
-    compile_for_device(model, loss=task.loss(), metrics=task.metrics())
+    compile_for_device(model, loss=task.loss(), weighted_metrics=task.metrics())
     found = model.evaluate(validation, verbose=0, return_dict=True)
     return {f"val_{name}": float(value) for name, value in found.items()}
 
@@ -68,7 +68,7 @@ def fit(
                 f"{numbers['learning_rate']:.3g}; lower lr"
             )
 
-    compile_for_device(model, optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
+    compile_for_device(model, optimizer=optimizer, loss=task.loss(), weighted_metrics=task.metrics())
     model.fit(
         train,
         validation_data=validation,

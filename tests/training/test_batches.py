@@ -96,3 +96,15 @@ def test_a_real_training_gets_each_epoch_whole(every_view: bool) -> None:
     # Keras builds the model on a batch of its own, and takes that for an epoch: the training begins with the second.
     expected = epochs(batches(every_view=every_view), VIEWS + 1)[1:]
     assert seen == [[row * VIEWS + number for row, number in epoch] for epoch in expected]
+
+
+@given(st.integers(1, 12), st.integers(1, 5))
+def test_devices_share_every_batch_evenly_and_what_fills_it_up_weighs_nothing(batch_size: int, devices: int) -> None:
+    plain, shared = batches(batch_size=batch_size), batches(batch_size=batch_size, devices=devices)
+    for i in range(len(plain)):
+        real, found = plain[i], shared[i]
+        assert len({len(array) for array in found}) == 1
+        assert len(found[0]) % devices == 0
+        for a, b in zip(real, found, strict=True):
+            np.testing.assert_array_equal(a, b[: len(a)])
+        assert not found[2][len(real[2]) :].any()
