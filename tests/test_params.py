@@ -120,6 +120,14 @@ def test_an_impossible_value_is_a_sentence_with_key_given_and_allowed(
     assert mistake({key: given}) == f"{key}: {allowed}"
 
 
+@pytest.mark.parametrize(("given", "meant"), [(True, "on"), (False, "off"), ("on", "on"), ("auto", "auto")])
+def test_a_switch_that_yaml_takes_for_a_truth_value_is_understood(tmp_path: Path, given: object, meant: str) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["fine_tune"]["cache"] = given
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    assert params.load(tmp_path / "params.yaml").fine_tune.cache == meant
+
+
 def test_an_element_of_a_list_is_named_by_its_place(mistake: Callable[..., str]) -> None:
     assert mistake({"head.hidden": [64, 0]}) == "head.hidden.1: 0 is given, it must be greater than or equal to 1"
 

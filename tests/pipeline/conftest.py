@@ -54,6 +54,11 @@ class Clone:
             values[key] = {**values[key], **value} if isinstance(value, dict) else value
         path.write_text(yaml.safe_dump(values))
 
+    def copy(self, folder: Path) -> "Clone":
+        """A copy with all data and models, to run stages in that leave other outputs."""
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(".dvc", "fetched", "mlartifacts"))
+        return Clone(folder)
+
     def commit(self, message: str) -> None:
         self.ok("git", "add", "--all")
         self.ok("git", "commit", "--quiet", "--allow-empty", "--message", message)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -210,3 +211,55 @@ def test_every_stage_says_what_it_is_for(pipeline: Clone) -> None:
     ).stdout
     assert len(listed.splitlines()) == 8
     assert "Outputs" not in listed, "without a desc, DVC lists a stage's outputs instead"
+
+
+def stage(clone: Clone, name: str, backend: str = "tensorflow") -> str:
+    """Run a stage as dvc would; what it printed."""
+    done = clone.run(sys.executable, "-m", f"stages.{name}", env={"KERAS_BACKEND": backend})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_fine_tuning_without_its_cache_gives_the_same_bytes(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    copy.params({"features": {"views": 1}})
+    found = []
+    for cache in ("on", "off"):
+        # As `-S fine_tune.cache=off` leaves it, which YAML 1.1 reads as false.
+        file = copy.folder / "params.yaml"
+        file.write_text(re.sub(r"\n  cache: .*", f"\n  cache: {cache}", file.read_text()))
+        said = stage(copy, "cache_activations")
+        assert ("fine_tune.cache is off" in said) == (cache == "off")
+        assert (copy.folder / "data/activations/train.npy").exists() == (cache == "on")
+        stage(copy, "fine_tune")
+        found.append(
+            [(copy.folder / name).read_bytes() for name in ("models/final/model.keras", "plots/fine_tune.csv")]
+        )
+    assert found[0] == found[1]
+
+
+def test_jax_runs_training_and_evaluation(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    for name in ("train_head", "fine_tune", "evaluate"):
+        stage(copy, name, "jax")
+    metrics = json.loads((copy.folder / "metrics/evaluate.json").read_text())
+    assert metrics["head_only"]["accuracy"] > 0.4
+    assert metrics["log_loss"] != json.loads((pipeline.folder / "metrics/evaluate.json").read_text())["log_loss"]
+
+
+def test_a_further_picture_is_the_only_one_that_is_embedded(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    assert "126 of 126 views computed" not in stage(copy, "extract_features")
+    prepared = copy.folder / "data/prepared"
+    images = np.load(prepared / "images.npy")
+    examples = pd.read_csv(prepared / "examples.csv", dtype=str, keep_default_na=False)
+    new = examples[examples["split"] == "train"].iloc[:1].assign(id="new", hash=f"{1:064x}")
+    np.save(prepared / "images.npy", np.concatenate([images, 255 - images[:1]]))
+    pd.concat([examples, new]).to_csv(prepared / "examples.csv", index=False)
+    before = np.load(copy.folder / "data/features/train.npy")
+    said = stage(copy, "extract_features")
+    assert "2 of 128 views computed" in said
+    assert "0 of 16 views computed" in said
+    after = np.load(copy.folder / "data/features/train.npy")
+    np.testing.assert_array_equal(after[:-1], before)
+    assert (after[-1] != before[0]).any()
