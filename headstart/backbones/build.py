@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from headstart.backbones.table import Backbone, Preprocessing
@@ -70,33 +71,60 @@ def bare(entry: Backbone, image_size: int, input_tensor: keras.KerasTensor | Non
 def embedding_network(network: keras.Model, entry: Backbone, name: str) -> keras.Model:
     """The network again, in one flat graph with the preprocessing below it and global average pooling above.
 
-    A Sequential inside (ConvNeXt's stem and downsampling) is replaced by its layers, so that it can be parted between
-    any two of them. Operations that Keras named by counting are counted anew: a network has the same names in every
-    process, those it has as the first one of a session.
-
     Args:
         network: made by `bare`; its weights are copied.
         entry: its line of the table.
         name: of the result.
 
     Returns:
-        A Functional network: float32 [b, h, w, 3] raw RGB, 0-255 -> float32 [b, d] embedding.
+        A Functional network: float32 [b, h, w, 3] raw RGB, 0-255 -> float32 [b, d] embedding. See `flat`.
 
     Raises:
         ValueError: the network holds another one that is no Sequential.
     """
-    image = keras.Input(network.input_shape[1:], name="image")
+    names = _names(network)
+    scaling: dict[str, tuple[list[float], list[float]]] = {}
+    for layer in network.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()  # it reckons with its old mean after set_weights (Keras 3.15)
+            deviation = np.sqrt(np.ravel(layer.variance))
+            scaling[names[layer.name]] = ((1 / deviation).tolist(), (-np.ravel(layer.mean) / deviation).tolist())
+    whole = flat(entry, network.input_shape[1], scaling)
+    weights = variables(network)
+    for place, variable in variables(whole).items():
+        variable.assign(weights.pop(place))
+    assert {place.partition("/")[0] for place in weights} <= scaling.keys()
+    return keras.Model(whole.input, whole.output, name=name)
+
+
+def flat(entry: Backbone, image_size: int, scaling: dict[str, tuple[list[float], list[float]]]) -> keras.Model:
+    """The graph of `embedding_network`, with random weights.
+
+    It differs from the library's in three ways. A Sequential inside (ConvNeXt's stem and downsampling) is replaced by
+    its layers, so that it can be parted between any two of them. Operations that Keras named by counting are counted
+    anew: a network has the same names in every process, those it has as the first one of a session. And a
+    Normalization, which in the library's networks is never trained, is a Rescaling by constants, because tf2onnx takes
+    its statistics for inputs.
+
+    Args:
+        entry: the network's line of the table.
+        image_size: height and width in pixels.
+        scaling: factor and offset of each channel, for each Normalization that is not to stay neutral.
+    """
+    image = keras.Input((image_size, image_size, 3), name="image")
     with keras.StatelessScope(initialize_variables=False):  # a pattern for the clone, without weights of its own
-        pattern = bare(entry, network.input_shape[1], preprocess(image, entry.preprocessing))
-        pooled = layers.GlobalAveragePooling2D(name="embedding")(pattern.output)
-        pattern = keras.Model(image, pooled)
+        network = bare(entry, image_size, preprocess(image, entry.preprocessing))
+        pattern = keras.Model(image, layers.GlobalAveragePooling2D(name="embedding")(network.output))
     names = _names(pattern)
 
     def clone(operation: Any) -> Any:
         if isinstance(operation, keras.Model):
             return operation
+        name = names[operation.name]
+        if isinstance(operation, layers.Normalization):
+            return layers.Rescaling(*scaling.get(name, (1.0, 0.0)), name=name)
         copy = operation.__class__.from_config(operation.get_config())
-        copy.name = names[operation.name]
+        copy.name = name
         return copy
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -107,15 +135,7 @@ def embedding_network(network: keras.Model, entry: Backbone, name: str) -> keras
             x = clone(layer)(x)
         return x
 
-    flat = keras.models.clone_model(pattern, clone_function=clone, call_function=call)
-    weights = variables(network)
-    for place, variable in variables(flat).items():
-        variable.assign(weights.pop(place))
-    assert not weights, weights
-    for layer in flat.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # assignment alone leaves it computing with its old mean (Keras 3.15)
-    return keras.Model(flat.input, flat.output, name=name)
+    return keras.models.clone_model(pattern, clone_function=clone, call_function=call)
 
 
 def variables(network: keras.Model) -> dict[str, Any]:
@@ -138,7 +158,7 @@ def variables(network: keras.Model) -> dict[str, Any]:
 
 def _operations(network: keras.Model) -> Iterator[Any]:
     """A network's operations, with those of a Sequential inside in its place."""
-    for operation in network.operations if hasattr(network, "operations") else network.layers:
+    for operation in network.operations:
         if isinstance(operation, keras.Sequential):
             yield from operation.layers
         elif isinstance(operation, keras.Model):
@@ -152,7 +172,7 @@ def _names(network: keras.Model) -> dict[str, str]:
 
     Keras calls what is given no name by its class and how many of that class the session had before.
     """
-    found = {operation.name: snake_case(type(operation).__name__) for operation in _operations(network)}
+    found = {operation.name: _snake_case(type(operation).__name__) for operation in _operations(network)}
     counted: dict[str, list[int]] = defaultdict(list)
     for name, kind in found.items():
         if match := re.fullmatch(rf"{kind}(?:_(\d+))?", name):
@@ -164,6 +184,6 @@ def _names(network: keras.Model) -> dict[str, str]:
     return names
 
 
-def snake_case(name: str) -> str:
+def _snake_case(name: str) -> str:
     """`DepthwiseConv2D` -> `depthwise_conv2d`, as Keras does it for the names that it makes up."""
     return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
