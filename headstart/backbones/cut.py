@@ -22,8 +22,19 @@ def _sources(config: Any) -> Iterator[str]:
 
 
 def graph(network: keras.Model) -> Graph:
-    """The network's graph; each operation is taken to be called once, as in all networks of the table."""
-    reads = {layer["name"]: list(_sources(layer["inbound_nodes"])) for layer in network.get_config()["layers"]}
+    """The network's graph.
+
+    Raises:
+        ValueError: an operation is called more than once, or is a network itself: names would not tell where to cut.
+    """
+    reads: dict[str, list[str]] = {}
+    for operation in network.get_config()["layers"]:
+        name, calls = operation["name"], operation["inbound_nodes"]
+        if len(calls) > 1:
+            raise ValueError(f"{network.name} calls {name} {len(calls)} times, so that it can't be parted by names")
+        if "layers" in operation["config"]:
+            raise ValueError(f"{network.name} holds the network {name}; build it flat")
+        reads[name] = list(_sources(calls))
     ordered = in_topological_order(reads)
     weighted = {layer.name for layer in network.layers if layer.weights}
     return Graph(network.name, ordered, [name for name in ordered if name in weighted])

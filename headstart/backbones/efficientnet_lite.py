@@ -8,8 +8,9 @@ trained with TensorFlow, whose "same" padding is asymmetric at stride 2: other p
 import math
 
 import keras
-import numpy as np
 from keras import layers
+
+from headstart.backbones.published import Layout, batch_norm, convolution
 
 # stage: (kernel size, repeats, filters, expansion, stride)
 STAGES = [
@@ -84,38 +85,18 @@ def build(
     return keras.Model(keras.utils.get_source_inputs(inputs), x, name="efficientnet_lite")
 
 
-def load_state_dict(network: keras.Model, state: dict[str, np.ndarray]) -> None:
-    """Copy published PyTorch-layout weights into a network made by `build`.
-
-    Args:
-        network: holds every layer that `build` names.
-        state: `_conv_stem.weight` … `_blocks.N._project_conv.weight` …; the `_fc` head is not used.
-
-    Raises:
-        KeyError, ValueError: the state is not of this network.
-    """
-
-    def convolution(layer: str, key: str) -> None:
-        # PyTorch: [out, in, h, w]; Keras: [h, w, in, out], and [h, w, channels, 1] for a depthwise one.
-        axes = (2, 3, 0, 1) if "depthwise" in layer else (2, 3, 1, 0)
-        network.get_layer(f"{layer}_conv").set_weights([state[f"{key}.weight"].transpose(axes)])
-
-    def batch_norm(layer: str, key: str) -> None:
-        network.get_layer(f"{layer}_bn").set_weights(
-            [state[f"{key}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")]
-        )
-
-    convolution("stem", "_conv_stem")
-    batch_norm("stem", "_bn0")
-    names = [layer.name.removesuffix("_project_conv") for layer in network.layers if "project_conv" in layer.name]
-    for number, name in enumerate(names):
-        block = f"_blocks.{number}"
-        if f"{block}._expand_conv.weight" in state:
-            convolution(f"{name}_expand", f"{block}._expand_conv")
-            batch_norm(f"{name}_expand", f"{block}._bn0")
-        convolution(f"{name}_depthwise", f"{block}._depthwise_conv")
-        batch_norm(f"{name}_depthwise", f"{block}._bn1")
-        convolution(f"{name}_project", f"{block}._project_conv")
-        batch_norm(f"{name}_project", f"{block}._bn2")
-    convolution("top", "_conv_head")
-    batch_norm("top", "_bn1")
+def layouts(network: keras.Model) -> list[Layout]:
+    """Where the tensors of a published checkpoint belong in a network made by `build`."""
+    places = convolution("stem_conv", "_conv_stem") | batch_norm("stem_bn", "_bn0")
+    names = [layer.name for layer in network.layers]
+    for number, name in enumerate(n.removesuffix("_project_conv") for n in names if n.endswith("_project_conv")):
+        key = f"_blocks.{number}"
+        if f"{name}_expand_conv" in names:
+            places |= convolution(f"{name}_expand_conv", f"{key}._expand_conv")
+            places |= batch_norm(f"{name}_expand_bn", f"{key}._bn0")
+        places |= convolution(f"{name}_depthwise_conv", f"{key}._depthwise_conv", depthwise=True)
+        places |= batch_norm(f"{name}_depthwise_bn", f"{key}._bn1")
+        places |= convolution(f"{name}_project_conv", f"{key}._project_conv")
+        places |= batch_norm(f"{name}_project_bn", f"{key}._bn2")
+    places |= convolution("top_conv", "_conv_head") | batch_norm("top_bn", "_bn1")
+    return [Layout(places, r"_fc\..*|.*\.num_batches_tracked")]

