@@ -38,7 +38,7 @@ class Backbone(NamedTuple):
     file: str | None = None
     sha256: str | None = None
     options: tuple[tuple[str, object], ...] = (("include_top", False), ("weights", None))
-    engine: Literal["onnxruntime", "keras"] = "onnxruntime"
+    engine: Literal["onnxruntime", "openvino", "keras"] = "onnxruntime"
     remark: str = ""
 
 
@@ -64,7 +64,7 @@ def _keras(
     size: int,
     licence: str,
     file: str,
-    engine: Literal["onnxruntime", "keras"] = "onnxruntime",
+    engine: Literal["onnxruntime", "openvino", "keras"] = "onnxruntime",
 ) -> Backbone:
     return Backbone(f"keras.applications:{function}", preprocessing, size, licence, file=file, engine=engine)
 
