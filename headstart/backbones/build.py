@@ -92,7 +92,8 @@ def embedding_network(network: keras.Model, entry: Backbone, name: str) -> keras
     whole = flat(entry, network.input_shape[1], scaling)
     weights = variables(network)
     for place, variable in variables(whole).items():
-        variable.assign(weights.pop(place))
+        value = np.asarray(weights.pop(place))
+        variable.assign(value if value.shape == tuple(variable.shape) else value.swapaxes(2, 3))  # depthwise, see flat
     assert {place.partition("/")[0] for place in weights} <= scaling.keys()
     return keras.Model(whole.input, whole.output, name=name)
 
@@ -100,11 +101,12 @@ def embedding_network(network: keras.Model, entry: Backbone, name: str) -> keras
 def flat(entry: Backbone, image_size: int, scaling: dict[str, tuple[list[float], list[float]]]) -> keras.Model:
     """The graph of `embedding_network`, with random weights.
 
-    It differs from the library's in three ways. A Sequential inside (ConvNeXt's stem and downsampling) is replaced by
+    It differs from the library's in four ways. A Sequential inside (ConvNeXt's stem and downsampling) is replaced by
     its layers, so that it can be parted between any two of them. Operations that Keras named by counting are counted
-    anew: a network has the same names in every process, those it has as the first one of a session. And a
-    Normalization, which in the library's networks is never trained, is a Rescaling by constants, because tf2onnx takes
-    its statistics for inputs.
+    anew: a network has the same names in every process, those it has as the first one of a session. A Normalization,
+    which in the library's networks is never trained, is a Rescaling by constants, because tf2onnx takes its statistics
+    for inputs. And a convolution with a group for each channel (ConvNeXt's) is a DepthwiseConv2D, because Keras on
+    TensorFlow compiles grouped ones by themselves, which tf2onnx can't read.
 
     Args:
         entry: the network's line of the table.
@@ -123,6 +125,14 @@ def flat(entry: Backbone, image_size: int, scaling: dict[str, tuple[list[float],
         name = names[operation.name]
         if isinstance(operation, layers.Normalization):
             return layers.Rescaling(*scaling.get(name, (1.0, 0.0)), name=name)
+        if isinstance(operation, layers.Conv2D) and operation.groups == operation.filters > 1:
+            return layers.DepthwiseConv2D(
+                operation.kernel_size,
+                operation.strides,
+                operation.padding,
+                use_bias=operation.use_bias,
+                name=name,
+            )
         copy = operation.__class__.from_config(operation.get_config())
         copy.name = name
         return copy

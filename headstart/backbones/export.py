@@ -39,6 +39,8 @@ def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool)
     np.savez(folder / "reference.npz", **samples)
     save_model(network, folder / "backbone.keras")
     if onnx:
+        # It logs a traceback for every optimisation that it leaves out, MobileNetV3's for one; the result is checked.
+        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # tf2onnx reads numpy's aliases of the past
