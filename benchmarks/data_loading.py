@@ -7,6 +7,7 @@ can be asked to let go of a file (Linux), once with the file on the disk alone.
 
 import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -91,16 +92,17 @@ def main() -> None:
         optimizer = optimization.optimizer("adamw", 3e-4, weight_decay=1e-4, clip_norm=1.0)
         networks.compile_for_device(tail, optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
 
-        settings = {"batch_size": BATCH_SIZE, "seed": 0, "views": VIEWS}
-        fed = Batches(Cached(cache), targets, **settings)
-        sides = {
-            "memory": partial(tail.fit, Repeated(fed.fetch, targets, **settings), shuffle=False, verbose=0),
+        fetch = Cached(cache)
+        fed = Batches(fetch, targets, batch_size=BATCH_SIZE, seed=0, views=VIEWS)
+        held = Repeated(fetch, targets, batch_size=BATCH_SIZE, seed=0, views=VIEWS)
+        sides: dict[str, Callable[[], object]] = {
+            "memory": partial(tail.fit, held, shuffle=False, verbose=0),
             "warm": partial(tail.fit, fed, shuffle=False, verbose=0),
         }
-        before = {}
+        before: dict[str, Callable[[], object]] = {}
         if hasattr(os, "posix_fadvise"):
             disk = OnDisk(within / "train.npy")
-            unread = Batches(disk.fetch, targets, **settings)
+            unread = Batches(disk.fetch, targets, batch_size=BATCH_SIZE, seed=0, views=VIEWS)
 
             def cold() -> None:
                 disk.fetch.warm()  # as `fine_tune` does when it sets up its batches

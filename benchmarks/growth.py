@@ -31,7 +31,8 @@ def main() -> None:
         folder.mkdir(parents=True)
         np.save(folder / "images.npy", data.images[data.examples.index])
         (folder / "labels.json").write_text(json.dumps(data.classes))
-        before, after = [], []
+        before: list[float] = []
+        after: list[float] = []
         for _ in range(1 if given.quick else given.rounds):
             shutil.rmtree(clone.folder / ".headstart", ignore_errors=True)
             for examples, found in ((data.examples[:-new], before), (data.examples, after)):

@@ -6,11 +6,11 @@ sampled every 50 ms (Linux). Mapped files are left out: their pages are the syst
 """
 
 import gzip
-import os
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ def main() -> None:
     )
     parser.add_argument("--sizes", type=int, nargs=2, default=[2_000, 60_000], metavar=("FEW", "MANY"))
     given = parser.parse_args()
-    few, many = (200, 1_000) if given.quick else given.sizes
+    few, many = (1_000, 2_000) if given.quick else given.sizes
     images, labels = fashion(given.data)
     peaks: dict[int, dict[str, float]] = {}
     with workshop.folder() as within:
@@ -86,10 +86,10 @@ def fashion(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def write(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
     """Write an `.npz` in the MedMNIST layout: four fifths for training, a tenth each for the others."""
     ends = [len(images) * 8 // 10, len(images) * 9 // 10]
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, x, y in zip(("train", "val", "test"), np.split(images, ends), np.split(labels, ends), strict=True):
         arrays |= {f"{name}_images": x, f"{name}_labels": y[:, None]}
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # a mapping of names to arrays is what it takes
 
 
 def peak(clone: workshop.Clone, stage: str) -> float:
@@ -114,19 +114,21 @@ def peak(clone: workshop.Clone, stage: str) -> float:
 
 
 def private(pid: int) -> int:
-    """Bytes of anonymous memory in RAM, of a process and all below it; 0 for one that has ended meanwhile."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        own = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
-        below = [child for task in os.listdir(f"/proc/{pid}/task") for child in children(pid, task)]
-    except (OSError, StopIteration):
-        return 0
-    return own + sum(map(private, below))
-
-
-def children(pid: int, task: str) -> list[int]:
-    """Processes that a thread of this process started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    """Bytes of anonymous memory in RAM, of a process and all below it; a process that has ended counts nothing."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # The name, in brackets, may hold anything; the parent is the second field behind it.
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            below.setdefault(parent, []).append(int(entry.name))
+    total, waiting = 0, [pid]
+    while waiting:
+        pid = waiting.pop()
+        waiting += below.get(pid, [])
+        with suppress(OSError):
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+    return total
 
 
 if __name__ == "__main__":
