@@ -84,8 +84,8 @@ class Clone(NamedTuple):
         bin_folder = Path(sys.executable).parent
         return {**kept, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
 
-    def run(self, *command: str) -> None:
-        """Run a command.
+    def run(self, *command: str) -> str:
+        """Run a command; its standard output.
 
         Raises:
             RuntimeError: it failed; with the end of what it said.
@@ -95,6 +95,7 @@ class Clone(NamedTuple):
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {(done.stderr.strip() or done.stdout.strip())[-1500:]}")
+        return done.stdout
 
     def stage(self, name: str) -> None:
         """Run a stage, without DVC."""
