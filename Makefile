@@ -10,14 +10,14 @@ LOCK := requirements$(if $(filter-out 0 no,$(GPU)),-gpu).lock
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint types ui lock lint-ci clean venv
+.PHONY: help setup repro test bench lint types ui lock lint-ci clean venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "GPU=1               the set-up installs TensorFlow with CUDA"
 	@echo "PYTHON=python3.12   the Python to set up with"
-	@echo "ARGS=\"…\"            handed on to dvc, pytest or mlflow"
+	@echo "ARGS=\"…\"            handed on to dvc, pytest, the benchmarks or mlflow"
 	@echo "After '. .venv/bin/activate' dvc, mlflow and python are there as usual."
 
 # .venv keeps a copy of the lock that it was filled from: while the two agree there is nothing to do.
@@ -56,6 +56,9 @@ repro: setup ## set-up, then the pipeline: what changed is run, the rest is ther
 
 test: setup ## set-up, then the tests; ARGS="-m 'not pipeline'" for the quick ones alone
 	@$(IN_VENV) python -m pytest $(ARGS)
+
+bench: setup ## what Headstart claims, measured: benchmarks/RESULTS.md, in an hour; ARGS="--quick" tries it out
+	@$(IN_VENV) python -m benchmarks $(ARGS)
 
 lint: setup ## ruff: mistakes, then formatting
 	@$(IN_VENV) ruff check .
