@@ -17,13 +17,16 @@ def main() -> None:
         "image_size": size,
         "embedding": network.output_shape[1],
         "preprocessing": entry.preprocessing,
+        "remark": entry.remark,
         "engine": entry.engine,
         **provenance._asdict(),
     }
     with stage.whole("models/backbone") as folder:
-        export.write(network, facts, folder, onnx=entry.engine == "onnxruntime")
+        export.write(network, facts, folder, onnx=entry.engine != "keras")
     print(f"{settings.backbone} at {size} px, {network.count_params():,} weights, embedding {facts['embedding']}")
     print(f"weights: {provenance.source}; licence: {provenance.licence}")
+    if entry.remark:
+        print(f"note: {settings.backbone} is {entry.remark}")
 
 
 if __name__ == "__main__":

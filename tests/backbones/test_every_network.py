@@ -14,14 +14,14 @@ from headstart.backbones.table import TABLE
 
 # Pixels: small, but over the least that the library takes.
 SIZES = dict.fromkeys(TABLE, 64) | dict.fromkeys(["InceptionV3", "InceptionResNetV2", "Xception"], 80)
-# Larger members of a family that is computed with by a smaller one: 10 s to 2 min each. Their graphs are tested all
-# the same.
+# Larger members of a family that a smaller one stands for, and ConvNeXt, whose grouped convolutions Keras compiles one
+# by one: 10 s to 2 min each. Their graphs are tested all the same.
 GIANTS = [
     *("EfficientNetLite1", "EfficientNetLite2", "VGG19", "ResNet101", "ResNet152", "ResNet101V2", "ResNet152V2"),
     *("InceptionResNetV2", "DenseNet169", "DenseNet201", "NASNetLarge"),
     *(f"EfficientNetB{i}" for i in range(1, 8)),
     *(f"EfficientNetV2{size}" for size in ("B1", "B2", "B3", "M", "L")),
-    *(f"ConvNeXt{size}" for size in ("Small", "Base", "Large", "XLarge")),
+    *(f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")),
 ]
 
 

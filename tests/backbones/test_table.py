@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from types import ModuleType
 
 import keras
 import numpy as np
