@@ -82,9 +82,9 @@ TABLE: dict[str, Backbone] = {
     "EfficientNetLite2": _lite(
         2, 260, 1.1, 1.2, "9656183e", "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"
     ),
-    "VGG16": _keras("VGG16", "caffe", 224, "CC-BY-4.0", _TF.format("vgg16")),
-    "VGG19": _keras("VGG19", "caffe", 224, "CC-BY-4.0", _TF.format("vgg19")),
-    "ResNet50": _keras("ResNet50", "caffe", 224, "MIT", _TF.format("resnet50")),
+    "VGG16": _keras("VGG16", "caffe", 224, "CC-BY-4.0", _TF.format("vgg16"), "openvino"),
+    "VGG19": _keras("VGG19", "caffe", 224, "CC-BY-4.0", _TF.format("vgg19"), "openvino"),
+    "ResNet50": _keras("ResNet50", "caffe", 224, "MIT", _TF.format("resnet50"), "openvino"),
     "ResNet101": _keras("ResNet101", "caffe", 224, "MIT", _TF.format("resnet101")),
     "ResNet152": _keras("ResNet152", "caffe", 224, "MIT", _TF.format("resnet152")),
     "ResNet50V2": _keras("ResNet50V2", "tf", 224, "BSD-3-Clause", _TF.format("resnet50v2")),
