@@ -28,7 +28,9 @@ ROUND, FEWEST, MOST = 3.0, 32, 256
 
 def main() -> None:
     parser = measure.parser(__doc__)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=tuple(table.TABLE), help="of the table")
+    parser.add_argument(
+        "--networks", nargs="+", default=list(NETWORKS), choices=tuple(table.TABLE), help="of the table"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     rates: dict[str, dict[str, Any]] = {}
