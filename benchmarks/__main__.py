@@ -64,7 +64,10 @@ def run(name: str, arguments: list[str]) -> Outcome:
             return measure.parse("".join(lines))
         except ValueError as error:
             return str(error)
-    last = next((line.strip() for line in reversed(errors) if line.strip()), f"exit status {process.returncode}")
+    if process.returncode < 0:
+        last = f"ended by signal {-process.returncode}"
+    else:
+        last = next((line.strip() for line in reversed(errors) if line.strip()), f"exit status {process.returncode}")
     print(last, file=sys.stderr, flush=True)
     return last
 

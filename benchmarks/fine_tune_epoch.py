@@ -34,6 +34,7 @@ def main() -> None:
         curve = []
         for trainable in (STAGE5, *(CURVE[:1] if given.quick else CURVE)):
             curve.append(epoch(path, data, trainable, rounds))
+            release()
             print(measure.rounded(curve[-1]), flush=True)
     first = curve[0]
     measure.report(
@@ -46,6 +47,16 @@ def main() -> None:
         cut=first["cut"],
         curve=curve,
     )
+
+
+def release() -> None:
+    """Let go of the networks before the next ones: TensorFlow keeps what it traced until it is told."""
+    import gc
+
+    import keras
+
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def subset(data: Prepared, n: int) -> Prepared:
