@@ -96,23 +96,27 @@ def rank(numbers: Mapping[str, float]) -> tuple[float, float]:
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Stops after `patience` epochs that are no better, and goes back to the best one's weights, epoch 0 included."""
+    """Stops after `patience` epochs that are no better, and goes back to the best one's weights, epoch 0 included.
+
+    Epoch 0 does not count for stopping: fine-tuning sets out by doing worse than the head, and ends by doing better.
+    """
 
     def __init__(self, before: Mapping[str, float], patience: int) -> None:
         """Take the validation results of the weights to begin with."""
         super().__init__()
         self.best, self.patience, self.waited = rank(before), patience, 0
+        self.best_trained = (-1.0, 0.0)
 
     def on_train_begin(self, logs: object = None) -> None:
         """Remember the weights to begin with."""
         self.weights = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Remember these weights, or wait, or stop."""
+        """Remember these weights if they are the best; stop if the last better ones are too long ago."""
         if rank(logs) > self.best:
-            self.best, self.weights, self.waited = rank(logs), self.model.get_weights(), 0
-            return
-        self.waited += 1
+            self.best, self.weights = rank(logs), self.model.get_weights()
+        self.waited = 0 if rank(logs) > self.best_trained else self.waited + 1
+        self.best_trained = max(self.best_trained, rank(logs))
         self.model.stop_training = self.waited >= self.patience
 
     def on_train_end(self, logs: object = None) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -206,9 +205,7 @@ def test_the_graph_is_the_one_that_was_designed(pipeline: Clone) -> None:
 
 
 def test_every_stage_says_what_it_is_for(pipeline: Clone) -> None:
-    listed = subprocess.run(
-        ["dvc", "stage", "list"], cwd=pipeline.folder, capture_output=True, text=True, check=True
-    ).stdout
+    listed = pipeline.ok("dvc", "stage", "list")
     assert len(listed.splitlines()) == 8
     assert "Outputs" not in listed, "without a desc, DVC lists a stage's outputs instead"
 

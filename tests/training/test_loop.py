@@ -92,6 +92,24 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(head: keras.Model) -
     assert len(history) - 1 <= loop.best_epoch(history) + 3 + 1 < 50
 
 
+def test_a_start_that_is_worse_than_what_it_came_with_does_not_count_for_stopping() -> None:
+    class Model:
+        stop_training = False
+
+        def get_weights(self) -> list[int]:
+            return [0]
+
+    keep = loop.KeepBest({"val_accuracy": 0.9, "val_loss": 0.3}, patience=2)
+    keep.set_model(Model())
+    keep.on_train_begin()
+    stopped = []
+    for epoch, accuracy in enumerate((0.5, 0.6, 0.7, 0.8, 0.91, 0.9, 0.9)):
+        keep.on_epoch_end(epoch, {"val_accuracy": accuracy, "val_loss": 0.5})
+        stopped.append(keep.model.stop_training)
+    assert stopped == [False] * 6 + [True]
+    assert keep.best == (0.91, -0.5)
+
+
 def test_a_loss_that_is_not_finite_names_epoch_and_rate(head: keras.Model) -> None:
     bad = CLOUDS[:64].copy()
     bad[5] = np.nan
