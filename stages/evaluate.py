@@ -1,5 +1,6 @@
 """Score the final model and the head alone on the test split: metrics/evaluate.json, plots, predictions."""
 
+import filecmp
 import json
 from pathlib import Path
 
@@ -31,10 +32,13 @@ def main() -> None:
             f"the test split {len(test)} examples of {views}; `dvc repro` makes them fit"
         )
     pictures = OnTheFly(prepared.images, test, settings.features.augment, settings.seed)
-    models = {
-        "final": predicted("models/final/model.keras", pictures, len(test), views, classes),
-        "head_only": predicted("models/head/head.keras", Cached(embeddings), len(test), views, classes),
-    }
+    head_only = predicted("models/head/head.keras", Cached(embeddings), len(test), views, classes)
+    # Without fine-tuning the final model is the head's, and what lies below the head has been through it already.
+    if filecmp.cmp("models/final/model.keras", "models/head/model.keras", shallow=False):
+        final = head_only
+    else:
+        final = predicted("models/final/model.keras", pictures, len(test), views, classes)
+    models = {"final": final, "head_only": head_only}
     said = report.report(truth, **models, groups=groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
 
     with stage.whole("evaluation") as folder:

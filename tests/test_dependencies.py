@@ -119,8 +119,15 @@ def test_each_stage_has_its_script_and_each_script_its_stage() -> None:
 
 
 def parameters(stage: str) -> set[str]:
-    """`section.key` of each parameter that the stage's script reads; a bare `section` where it hands all of it on."""
-    tree = ast.parse((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8"))
+    """`section.key` of each parameter that the stage reads; a bare `section` where it hands all of it on."""
+    texts = [(ROOT / file).read_text(encoding="utf-8") for file in used(stage)]
+    # The script, and what it hands all parameters to.
+    return set().union(*(read_in(text) for text in texts if "settings: Params" in text or "params.load()" in text))
+
+
+def read_in(text: str) -> set[str]:
+    """`section.key` of each parameter that a script or module reads."""
+    tree = ast.parse(text)
     known = {"settings": ""}
 
     def path(node: ast.AST) -> str | None:

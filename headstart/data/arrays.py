@@ -46,13 +46,16 @@ def read_arrays(path: Path) -> pd.DataFrame:
                     )
                 if n != len(names):
                     raise UserError(f"{path}: {images} holds {n} pictures, {labels} {len(names)} labels")
-                frame = pd.DataFrame({"id": [f"{split}/{at:06d}" for at in range(n)], "label": names}, dtype=object)
-                frames.append(frame.assign(path=str(path), group=None, split=split_name(split), reason=None))
+                # One object for all rows where they agree: plain objects are shared, pandas' own strings are not.
+                same = {"path": str(path), "group": None, "split": split_name(split), "reason": None}
+                columns = {key: np.full(n, value, object) for key, value in same.items()}
+                ids = [f"{split}/{at:06d}" for at in range(n)]
+                frames.append(pd.DataFrame({"id": ids, "label": names, **columns}, dtype=object))
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UserError(f"{path}: not an .npz of plain arrays: {' '.join(str(error).split())}") from None
-    examples = pd.concat(frames, ignore_index=True).astype(object)
+    examples = pd.concat(frames, ignore_index=True)
     examples.loc[examples["label"].isna(), "reason"] = "no label"
     return examples
 
@@ -120,6 +123,9 @@ def _labels(path: Path, name: str, labels: np.ndarray) -> list[str | None]:
         raise UserError(f"{path}: {name} is {found}; one number or name for each image is needed")
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")
+    values, which = np.unique(labels, return_inverse=True)
     if labels.dtype.kind == "f":  # so that a class is called 3 and not 3.0
-        return [None if np.isnan(label) else f"{label:.15g}" for label in labels.tolist()]
-    return [str(label) for label in labels.tolist()]
+        names = [None if np.isnan(value) else f"{value:.15g}" for value in values.tolist()]
+    else:
+        names = [str(value) for value in values.tolist()]
+    return [names[at] for at in which]

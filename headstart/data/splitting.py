@@ -58,8 +58,8 @@ def assign(examples: pd.DataFrame, train: float, validation: float, test: float,
     bound = (split == FREE) & (home[units] != FREE)
     split[bound] = np.where(given == FREE, home[units], given)[bound]
 
-    digests = [hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in examples["id"]]
-    keys = np.array([int.from_bytes(digest[:8]) for digest in digests], np.uint64)  # a lot for each example
+    digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in examples["id"])
+    keys = np.fromiter((int.from_bytes(digest[:8]) for digest in digests), np.uint64)  # a lot for each example
     split = _fill(split, label, units, keys, shares / shares.sum())
 
     counts = np.array([np.bincount(label[split == at], minlength=len(names)) for at in range(len(SPLITS))])
@@ -77,7 +77,7 @@ def assign(examples: pd.DataFrame, train: float, validation: float, test: float,
 
 def crossings(examples: pd.DataFrame, column: str) -> list[list[str]]:
     """Ids of examples that agree in `column` but not in split, a list for each group or hash."""
-    known = examples[examples[column].notna() & examples["split"].notna()]
+    known = examples.loc[examples[column].notna() & examples["split"].notna(), ["id", column, "split"]]
     splits = known.groupby(column)["split"].nunique()
     torn = known[known[column].isin(splits[splits > 1].index)]
     return [list(ids) for _, ids in torn.groupby(column, sort=False)["id"]]

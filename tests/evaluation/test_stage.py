@@ -41,6 +41,9 @@ def logged(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
     bright = np.clip(80 + 90 * truth + rng.normal(0, 40, n), 0, 255).astype(np.uint8)
     np.save(tmp_path / "data/prepared/images.npy", np.tile(bright[:, None, None, None], (1, 8, 8, 1)))
+    for model in ("final", "head"):
+        (tmp_path / "models" / model).mkdir(parents=True)
+        (tmp_path / "models" / model / "model.keras").write_text(model)
     np.save(tmp_path / "data/features/test.npy", rng.random((30, 1, 4)).astype(np.float32))
     (tmp_path / "data/prepared/labels.json").write_text(json.dumps(CLASSES))
     examples = pd.DataFrame({"id": [f"{i:03d}" for i in range(n)], "path": "", "hash": "0" * 64, "group": ""})
@@ -121,3 +124,11 @@ def test_a_diverged_model_is_named_in_a_sentence(logged):
     logged.networks["models/final/model.keras"] = diverged
     with pytest.raises(UserError, match=r"models/final/model\.keras: .* smaller lr"):
         evaluate.main()
+
+
+def test_a_final_model_that_is_the_heads_is_scored_on_the_embeddings(logged):
+    Path("models/final/model.keras").write_text("head")
+    evaluate.main()
+    assert set(logged.networks) == {"models/head/head.keras"}
+    said = json.loads(Path("metrics/evaluate.json").read_text())
+    assert said["accuracy"] == said["head_only"]["accuracy"]

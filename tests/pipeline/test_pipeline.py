@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import keras
 import mlflow
 import numpy as np
 import pandas as pd
@@ -260,3 +261,26 @@ def test_a_further_picture_is_the_only_one_that_is_embedded(pipeline: Clone, tmp
     after = np.load(copy.folder / "data/features/train.npy")
     np.testing.assert_array_equal(after[:-1], before)
     assert (after[-1] != before[0]).any()
+
+
+def test_with_nothing_to_unfreeze_the_heads_model_goes_on_without_keras(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    copy.params({"trainable_layers": 0})
+    stage(copy, "cache_activations")
+    # A backend that does not exist: whoever imports Keras fails.
+    assert "the head's model goes on" in stage(copy, "fine_tune", "none")
+    assert (copy.folder / "models/final/model.keras").read_bytes() == (
+        copy.folder / "models/head/model.keras"
+    ).read_bytes()
+    stage(copy, "evaluate")
+    found = json.loads((copy.folder / "metrics/evaluate.json").read_text())
+    assert found["accuracy"] == found["head_only"]["accuracy"]
+
+    # The embeddings stand for the pictures: the whole network says the same of them.
+    network = keras.saving.load_model(copy.folder / "models/final/model.keras")
+    predictions = pd.read_csv(copy.folder / "evaluation/predictions.csv", dtype={"id": str})
+    examples = pd.read_csv(copy.folder / "data/prepared/examples.csv", dtype=str)
+    rows = examples.index[examples["split"] == "test"]
+    images = np.load(copy.folder / "data/prepared/images.npy", mmap_mode="r")[rows]
+    said = network.predict(np.broadcast_to(images, (*images.shape[:3], 3)).astype(np.float32), verbose=0)
+    np.testing.assert_allclose(said, predictions.filter(like="p_"), atol=1e-4)

@@ -1,0 +1,92 @@
+"""Training the unfrozen layers together with the head, on what enters the lowest of them."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from headstart import device
+from headstart.backbones import cut
+from headstart.backbones.graph import unfrozen
+from headstart.backbones.saving import load_model
+from headstart.data.prepared import Prepared
+from headstart.features import engine
+from headstart.features.inputs import Cached, OnTheFly, Source, ThroughFrozen
+from headstart.params import Params
+from headstart.tasks import TASKS
+from headstart.training import loop, networks, optimization
+from headstart.training.batches import Batches
+
+
+def fine_tune(settings: Params, prepared: Prepared, on_epoch: loop.OnEpoch) -> tuple[keras.Model, pd.DataFrame]:
+    """Train the layers that `trainable_layers` unfreezes.
+
+    Args:
+        settings: all parameters.
+        prepared: the data; the other inputs are where the earlier stages put them.
+        on_epoch: told each epoch's numbers as they come.
+
+    Returns:
+        The whole network, float32 pictures [b, s, s, 3] -> the task's output, with the weights of the best epoch;
+        and the history as `loop.fit` gives it.
+
+    Raises:
+        UserError: the loss is no longer finite.
+    """
+    devices = device.share_work()
+    keras.utils.set_random_seed(settings.seed)
+    task, given = TASKS[settings.task], settings.fine_tune
+    k = len(prepared.classes)
+    network = load_model(Path("models/backbone/backbone.keras"))
+    head = load_model(Path("models/head/head.keras"))
+    cut.unfreeze(network, unfrozen(cut.graph(network), settings.trainable_layers), given.batch_norm == "trained")
+    activations = json.loads(Path("data/activations/activations.json").read_text())
+    at = activations["cut"]
+    model = networks.on_top(cut.tail(network, at), head, "tail")
+    device.compute_in(model, device.precision(given.precision))
+
+    source = {split: inputs(settings, prepared, split, at, activations["cached"]) for split in ("train", "validation")}
+    labels = {split: prepared.targets(split) for split in source}
+    weights = task.class_weights(labels["train"], k)[labels["train"]] if given.class_weights else None
+    train = Batches(
+        source["train"],
+        task.targets(labels["train"], k, given.label_smoothing),
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        views=settings.features.views,
+        weights=weights,
+        devices=devices,
+    )
+    validation = Batches(
+        source["validation"],
+        task.targets(labels["validation"], k),
+        batch_size=32,
+        seed=0,
+        shuffle=False,
+        devices=devices,
+    )
+    rate = optimization.schedule(settings.lr * given.lr_scale, len(train) * settings.epochs, given.warmup)
+    optimizer = optimization.optimizer(
+        settings.optimizer, rate, weight_decay=given.weight_decay, clip_norm=given.clip_norm
+    )
+
+    history = loop.fit(
+        model, task, train, validation, optimizer,
+        epochs=settings.epochs, patience=given.patience, on_epoch=on_epoch,
+    )  # fmt: skip
+    whole = networks.on_top(network, head, "final")
+    device.compute_in(whole, "float32")
+    return whole, history
+
+
+def inputs(settings: Params, prepared: Prepared, split: str, at: str, cached: bool) -> Source:
+    """Where the trained part's inputs come from: a cache, or pictures, through the frozen layers if there are any."""
+    if cached:
+        return Cached(np.load(f"data/activations/{split}.npy", mmap_mode="r"))
+    features, backbone = settings.features, Path("models/backbone")
+    pictures = OnTheFly(prepared.images, prepared.of(split), features.augment, settings.seed)
+    if at == next(iter(engine.read_graph(backbone).reads)):
+        return pictures
+    return ThroughFrozen(pictures, engine.load(backbone, at, features.engine, features.precision).run)
