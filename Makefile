@@ -10,7 +10,7 @@ LOCK := requirements$(if $(filter-out 0 no,$(GPU)),-gpu).lock
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bench lint types ui lock lint-ci clean venv
+.PHONY: help setup repro test bench seeds compare soak lint types ui lock lint-ci clean venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,15 @@ test: setup ## set-up, then the tests; ARGS="-m 'not pipeline'" for the quick on
 
 bench: setup ## what Headstart claims, measured: benchmarks/RESULTS.md, in an hour; ARGS="--quick" tries it out
 	@$(IN_VENV) python -m benchmarks $(ARGS)
+
+seeds: setup ## the pipeline with N seeds (5): mean, range and interval; ARGS="-S lr=3e-4" as dvc takes it
+	@$(IN_VENV) python -m headstart.seeds $(or $(N),5) $(ARGS)
+
+compare: setup ## whether two experiments differ by more than chance: A=HEAD B=bold-lynx
+	@$(IN_VENV) python -m headstart.compare $(A) $(B)
+
+soak: setup ## the long campaigns that `make test` leaves out: kills, every network, fuzzing; an hour or more
+	@$(IN_VENV) python -m pytest -m soak $(ARGS)
 
 lint: setup ## ruff: mistakes, then formatting
 	@$(IN_VENV) ruff check .

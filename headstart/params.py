@@ -90,6 +90,7 @@ class Data(Section):
     separator: Literal["auto", "comma", "semicolon", "tab", "whitespace"]
     threshold: Float | None
     classes: Annotated[list[str], Field(min_length=2, max_length=2)] | None
+    on_leak: Literal["fail", "move", "warn"]
 
     @model_validator(mode="after")
     def _source_is_checked(self) -> "Data":

@@ -3,6 +3,7 @@
 Knows nothing of data, networks or tracking.
 """
 
+import errno
 import os
 import shutil
 import sys
@@ -10,6 +11,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from headstart import damage
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -19,16 +24,25 @@ class UserError(Exception):
 def run(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print a `UserError` as one sentence and exit with 1, without a traceback."""
     try:
+        # Set by DVC, which has brought dvc.lock up to date by then. Who starts a stage by hand may have changed things.
+        if (name := os.environ.get("DVC_STAGE")) and (damaged := damage.check(name)):
+            raise UserError(damaged)
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped")
+    except MemoryError:
+        sys.exit("error: there is not enough memory; close other programs, or lower batch_size or prepare.image_size")
     except OSError as error:
         if os.environ.get("HEADSTART_DEBUG"):
             traceback.print_exc()
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"error: {where}{error.strerror or error}")
+        hint = ""
+        # NumPy says of a file that could not be written whole how much of it was, without the system's reason.
+        if error.errno in FULL or "requested and" in str(error):
+            hint = "; the disk is full: free some space, then `dvc repro` goes on, nothing finished is lost"
+        sys.exit(f"error: {where}{error.strerror or error}{hint}")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from headstart import params, stage, tracking
+from headstart import identity, params, stage, tracking
 from headstart.data.prepared import load
 
 
@@ -34,16 +34,18 @@ def fine_tune(settings: params.Params) -> None:
     """Train, and write the whole network."""
     from headstart.backbones.saving import save_model
     from headstart.training import fine_tuning, loop
+    from headstart.training.checkpoint import Checkpoint
 
-    prepared = load("data/prepared")
+    prepared, checkpoint = load("data/prepared"), Checkpoint("fine_tune", identity.of_stage("fine_tune"))
     with tracking.run("fine_tune", settings) as run:
-        network, history = fine_tuning.fine_tune(settings, prepared, run.epoch)
+        network, history = fine_tuning.fine_tune(settings, prepared, run.epoch, checkpoint)
         summary = loop.summary(history)
         with stage.whole("models/final") as folder:
             save_model(network, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", loop.curves(history))
+        checkpoint.remove()
         run.metrics(summary)
         run.model(network, prepared.example_input(), prepared.classes)
     print(loop.table("fine-tuning", history))

@@ -3,10 +3,11 @@
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 
 from headstart import params, stage
-from headstart.data import images, readers, splitting, tables
+from headstart.data import duplicates, images, readers, report, splitting, tables
 
 
 def main() -> None:
@@ -14,20 +15,27 @@ def main() -> None:
     prepare = settings.prepare
     examples, notes = readers.read(settings.data)
     with stage.whole("data/prepared") as folder:
-        examples, quarantine, survey = images.decode_all(
+        examples, quarantine, survey, sizes = images.decode_all(
             examples, prepare.image_size, prepare.resize, folder / "images.npy", prepare.max_quarantined
         )
+        pictures = np.load(folder / "images.npy", mmap_mode="r")
         classes = readers.class_names(examples["label"], settings.data)
+        examples["near"] = duplicates.link(examples, pictures)
+        examples["split"], said = duplicates.settle(examples, settings.data.on_leak)
         examples["split"] = splitting.assign(examples, prepare.train, prepare.validation, prepare.test, settings.seed)
-        columns = ["id", "path", "hash", "label", "group", "split"]
+        columns = ["id", "path", "hash", "label", "group", "near", "split"]
         examples[columns].to_csv(folder / "examples.csv", index=False)
         quarantine.to_csv(folder / "quarantine.csv", index=False)
         stage.write(folder / "labels.json", json.dumps(classes, indent=2, ensure_ascii=False) + "\n")
 
-    if len(quarantine):
-        notes.append(f"{len(quarantine)} examples set aside, with reasons in data/prepared/quarantine.csv")
-    if shared := splitting.crossings(examples, "hash"):
-        notes.append(f"{len(shared)} pictures lie in several given splits, for one {', '.join(shared[0][:3])}")
+        conflicts = duplicates.conflicts(examples)
+        notes += said
+        if len(quarantine):
+            notes.append(f"{len(quarantine)} examples set aside, with reasons in data/prepared/quarantine.csv")
+        if conflicts:
+            first = ", ".join(conflicts[0][:3])
+            notes.append(f"{len(conflicts)} pictures have the same pixels and different labels, for one {first}")
+        stage.write("reports/data.html", report.page(examples, pictures, classes, quarantine, sizes, conflicts, notes))
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     counts = pd.crosstab(examples["label"], examples["split"]).loc[classes, list(tables.SPLITS)]
@@ -35,6 +43,8 @@ def main() -> None:
         "examples": len(examples),
         "quarantined": len(quarantine),
         "repeated_pictures": int(examples["hash"].duplicated().sum()),
+        "near_copies": int(examples["near"].dropna().duplicated().sum()),
+        "conflicting_labels": len(conflicts),
         "channels": survey.channels,
         "splits": {split: {"examples": int(n.sum()), "classes": n.to_dict()} for split, n in counts.items()},
     }

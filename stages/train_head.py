@@ -6,13 +6,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstart import device, params, stage, tracking
+from headstart import device, identity, params, stage, tracking
 from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
 from headstart.features.inputs import Cached
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
 from headstart.training.batches import Batches
+from headstart.training.checkpoint import Checkpoint
 
 
 def main() -> None:
@@ -45,10 +46,11 @@ def main() -> None:
     head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
     optimizer = optimization.optimizer(settings.optimizer, settings.lr)
 
+    checkpoint = Checkpoint("train_head", identity.of_stage("train_head"))
     with tracking.run("train_head", settings) as run:
         history = loop.fit(
             head, task, train, validation, optimizer,
-            epochs=settings.epochs, patience=given.patience, on_epoch=run.epoch,
+            epochs=settings.epochs, patience=given.patience, on_epoch=run.epoch, checkpoint=checkpoint,
         )  # fmt: skip
         summary = loop.summary(history)
         whole = networks.on_top(load_model(Path("models/backbone/backbone.keras")), head, "head_only")
@@ -58,6 +60,7 @@ def main() -> None:
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
         stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/train_head.csv", loop.curves(history))
+        checkpoint.remove()
         run.metrics(summary)
         run.model(whole, prepared.example_input(), prepared.classes)
     print(loop.table("head", history))

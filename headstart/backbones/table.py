@@ -102,7 +102,9 @@ TABLE: dict[str, Backbone] = {
     "DenseNet201": _keras("DenseNet201", "torch", 224, "BSD-3-Clause", _TF.format("densenet201")),
     "NASNetMobile": _keras("NASNetMobile", "tf", 224, "Apache-2.0", "nasnet_mobile_no_top.h5"),
     "NASNetLarge": _keras("NASNetLarge", "tf", 331, "Apache-2.0", "nasnet_large_no_top.h5"),
-    "EfficientNetB0": _keras("EfficientNetB0", "efficientnet", 224, "Apache-2.0", "efficientnetb0_notop.h5"),
+    "EfficientNetB0": _keras(
+        "EfficientNetB0", "efficientnet", 224, "Apache-2.0", "efficientnetb0_notop.h5", "openvino"
+    ),
     "EfficientNetB1": _keras("EfficientNetB1", "efficientnet", 240, "Apache-2.0", "efficientnetb1_notop.h5"),
     "EfficientNetB2": _keras("EfficientNetB2", "efficientnet", 260, "Apache-2.0", "efficientnetb2_notop.h5"),
     "EfficientNetB3": _keras("EfficientNetB3", "efficientnet", 300, "Apache-2.0", "efficientnetb3_notop.h5"),

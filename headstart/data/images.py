@@ -6,7 +6,7 @@ Knows Pillow and pixels; refuses to know labels, splits and what a network wants
 import hashlib
 import os
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from headstart.data import arrays
+from headstart.data.duplicates import perceptual_hash
 from headstart.stage import UserError
 
 Picture = str | Path | bytes | np.ndarray
@@ -74,8 +75,13 @@ def decode(picture: Picture, size: int, resize: Resize, survey: Survey | None = 
     Raises:
         OSError, ValueError, SyntaxError and others of Pillow's: it cannot be decoded; `why_not` words them.
     """
-    survey = survey or look([picture])
+    return _decode(picture, size, resize, survey or look([picture]))[0]
+
+
+def _decode(picture: Picture, size: int, resize: Resize, survey: Survey) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `decode`, and the picture's own width and height."""
     with _open(picture, survey) as image:
+        given = image.size
         # JPEG can be decoded at 1/2, 1/4 or 1/8: a camera's picture several times faster. At least twice the
         # size is kept, so the filter below still decides what is seen.
         image.draft(None, (2 * size, 2 * size))
@@ -91,7 +97,7 @@ def decode(picture: Picture, size: int, resize: Resize, survey: Survey | None = 
         width, height = (max(1, round(side * size / max(flat.size))) for side in flat.size)
         square = Image.new(flat.mode, (size, size))
         square.paste(flat.resize((width, height), FILTER), ((size - width) // 2, (size - height) // 2))
-    return np.asarray(square, np.uint8).reshape(size, size, survey.channels)
+    return np.asarray(square, np.uint8).reshape(size, size, survey.channels), given
 
 
 def _open(picture: Picture, survey: Survey) -> Image.Image:
@@ -102,6 +108,8 @@ def _open(picture: Picture, survey: Survey) -> Image.Image:
 
 
 def _open_file(picture: str | Path | bytes) -> Image.Image:
+    if len(picture) == 0 if isinstance(picture, bytes) else Path(picture).stat().st_size == 0:
+        raise ValueError("the file is empty")
     return Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture, formats=FORMATS)
 
 
@@ -180,7 +188,7 @@ def why_not(error: Exception) -> str:
 
 def decode_all(
     examples: pd.DataFrame, size: int, resize: Resize, out: Path, most_quarantined: float
-) -> tuple[pd.DataFrame, pd.DataFrame, Survey]:
+) -> tuple[pd.DataFrame, pd.DataFrame, Survey, Counter[tuple[int, int]]]:
     """Decode all pictures into one `.npy` file, uint8 of shape (n, size, size, channels).
 
     Channels are 1 if every picture is grey, else 3: a grey data set takes a third of the disk.
@@ -193,7 +201,8 @@ def decode_all(
 
     Returns:
         The rows that were stored, row i belonging to the array's row i, with `hash`, the sha256 of the stored
-        pixels; the rows that were not (id, path, reason); and the survey.
+        pixels, and `look`, their perceptual hash; the rows that were not (id, path, reason); the survey; and how many
+        pictures had which width and height.
 
     Raises:
         UserError: more than that share is set aside; names the first reasons.
@@ -203,16 +212,19 @@ def decode_all(
     aside = list(zip(failed["id"], failed["path"], failed["reason"], strict=True))
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def one(picture: Picture) -> tuple[np.ndarray, str] | str:
+    def one(picture: Picture) -> tuple[np.ndarray, str, int, tuple[int, int]] | str:
         try:
-            row = decode(picture, size, resize, survey)
+            row, given = _decode(picture, size, resize, survey)
         except MemoryError:
             raise
         except Exception as error:  # Pillow's decoders raise anything at all on damaged files
             return why_not(error)
-        return row, hashlib.sha256(row.data).hexdigest()
+        return row, hashlib.sha256(row.data).hexdigest(), perceptual_hash(row), given
 
-    kept, hashes = [], []
+    kept: list[int] = []
+    hashes: list[str] = []
+    looks: list[int] = []
+    sizes: Counter[tuple[int, int]] = Counter()
     with out.open("wb") as file, warnings.catch_warnings():
         # Above its pixel limit Pillow only warns, above twice the limit it refuses: both are too large here.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -229,11 +241,16 @@ def decode_all(
                 file.write(result[0].data)
                 kept.append(at)
                 hashes.append(result[1])
+                looks.append(result[2])
+                sizes[result[3]] += 1
         _check_share(aside, len(examples), most_quarantined)
         file.seek(0)
         _write_header(file, len(kept), size, survey.channels)
-    stored = usable.iloc[kept].drop(columns="reason").assign(hash=hashes).reset_index(drop=True)
-    return stored, pd.DataFrame(aside, columns=["id", "path", "reason"]), survey
+    stored = usable.iloc[kept].drop(columns="reason").reset_index(drop=True)
+    # As plain objects, which are shared where they agree; see `prepared.load`.
+    stored["hash"] = np.array(hashes, object)
+    stored["look"] = np.array(looks, np.uint64)
+    return stored, pd.DataFrame(aside, columns=["id", "path", "reason"]), survey, sizes
 
 
 def _pictures(examples: pd.DataFrame) -> Iterable[Picture]:

@@ -104,6 +104,14 @@ def _nearest(path: Path) -> str:
     return f"; {parent} holds {', '.join(there[:8]) or 'nothing'}{' …' if len(there) > 8 else ''}"
 
 
+def _unfit(file: Path, roots: list[Path]) -> str | None:
+    """Why a file is not even opened: reading a pipe would wait for ever, and a link may lead to anybody's files."""
+    real = Path(os.path.realpath(file))  # unlike Path.resolve, it does not mind a link to itself
+    if not any(map(real.is_relative_to, [root.resolve() for root in roots])):
+        return "a link that leads out of the data folder"
+    return None if file.is_file() else "no plain file"
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" … ({len(names)} in all)" if len(names) > 5 else "")
 
@@ -154,9 +162,7 @@ def _read_folders(root: Path) -> tuple[pd.DataFrame, list[str]]:
             found = f"only {_listed([path.name for path in others])}" if others else "nothing"
             raise UserError(f"data.path: the class folder {folder} holds no pictures, {found}; fill or remove it")
         for picture in pictures:
-            reason = None
-            if picture.is_symlink() and not picture.resolve().is_relative_to(root.resolve()):
-                reason = "a link that leads out of the data folder"
+            reason = _unfit(picture, [root])
             rows.append((picture.relative_to(root).as_posix(), str(picture), folder.name, None, split, reason))
     if len({row[2] for row in rows}) == 1 and len(inner := _folders(classes[0][0])) > 1:
         raise UserError(f"data.path: {root} holds one folder, the classes are inside; set {inner[0].parent}")
@@ -184,6 +190,8 @@ def _read_paths(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]
     if repeated.any():
         notes.append(f"{path.name}: {repeated.sum()} lines repeat an earlier one; left out")
     examples = examples[~repeated].reset_index(drop=True)
+    unfit = {file: _unfit(Path(file), [*roots, Path(file).parent]) for file in examples["path"].unique()}
+    examples["reason"] = examples["path"].map(unfit).fillna(examples["reason"]).astype(object)
     examples.loc[examples["id"].duplicated(keep=False), "reason"] = "listed more than once, with different cells"
     # DVC runs `prepare` again when what it watches changes, and it watches only these.
     watched = [Path(data.images).resolve(), Path("data/fetched").resolve()]

@@ -1,12 +1,13 @@
-"""Train, validation and test: seeded, stratified by class, no group in two of them, given splits respected.
+"""Train, validation and test: by lot, no group in two of them, given splits respected, none moved by new examples.
 
-Knows ids, labels, groups and hashes; refuses to know what an example is. scikit-learn's StratifiedGroupKFold
-is not used: its folds are of equal size, it wants as many examples of a class as folds (60/15/25 takes
-twenty), its result depends on the order of rows, and it can neither fill up given splits nor promise each
-class a place in each.
+Each example draws a lot from the seed and its name, so where it goes depends on nothing but itself and those that it
+stays with: a data set that grows keeps its old examples where they were. The price is that shares are met as lots
+fall, to within chance. A stratified split, as scikit-learn makes it, meets them exactly and moves examples whenever one
+is added. Knows ids, labels, groups and links; refuses to know what an example is.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,34 +16,35 @@ from headstart.data.tables import SPLITS
 from headstart.stage import UserError
 
 TRAIN, FREE = 0, -1  # the first of SPLITS, and a split not decided yet
+# Along the lots: another share for validation then leaves the test split as it is.
+ALONG = (2, 1, 0)
 
 
 def assign(examples: pd.DataFrame, train: float, validation: float, test: float, seed: int) -> "pd.Series[str]":
     """Decide the split of each example.
 
-    Examples of one `group`, or with one `hash` (the same pixels), stay together. Where there are no groups
-    each class meets its shares to within one example; groups are placed from the largest to the smallest,
-    each where its classes lack most, which is close to the best but not sure to be. Seed and ids decide, not
-    the rows' order.
+    Examples of one `group`, with one `hash` (the same pixels) or of one `near` (about the same) stay together. They
+    go where the lot of one of them falls, so that shares do not depend on how many they are. Seed, group and id
+    decide, not the rows' order.
 
     Given splits stay. A split that nobody gave is taken from train, in proportion to the shares; examples
-    without a split, beside given ones, go where examples lack.
+    without a split, beside given ones, are spread over all of them.
+
+    Where a split is left without a class, the example of it moves there whose lot is nearest to it: in a class of
+    few examples alone can a new one move another.
 
     Args:
-        examples: id, label, group, split, and hash if there is one.
+        examples: id, label, group, split, and hash and near if there are such columns.
         train, validation, test: shares, which add up to 1.
 
     Returns:
         A series of "train", "validation" and "test" on the examples' index.
 
     Raises:
-        UserError: a class that does not reach all three; given splits that tear a group apart or leave out
-            train.
+        UserError: a class that does not reach all three; given splits that leave out train.
     """
     names, label = np.unique(examples["label"].to_numpy(str), return_inverse=True)
     given = examples["split"].map({name: at for at, name in enumerate(SPLITS)}).fillna(FREE).to_numpy(int)
-    units = _units(examples)
-    _check_groups(examples)
     shares = np.array([train, validation, test])
     split = given.copy()
     missing = [at for at in range(len(SPLITS)) if at not in given]
@@ -51,16 +53,20 @@ def assign(examples: pd.DataFrame, train: float, validation: float, test: float,
             raise UserError("the given splits hold no train to learn from; call one of them train, or give none")
         split[given == TRAIN] = FREE
         shares[[at for at in range(len(SPLITS)) if at not in {TRAIN, *missing}]] = 0
-    # What belongs to an example that stays goes with it; where given splits share pixels, they stay as given.
+    units = together(examples, ["group", "hash", "near"])
+    # What belongs to an example that stays goes with it; given splits stay, whatever they part.
     home = np.full(len(units), FREE)
     for at in reversed(range(len(SPLITS))):  # of several, train wins, whatever the rows' order
         home[units[split == at]] = at
     bound = (split == FREE) & (home[units] != FREE)
     split[bound] = np.where(given == FREE, home[units], given)[bound]
 
-    digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in examples["id"])
-    keys = np.fromiter((int.from_bytes(digest[:8]) for digest in digests), np.uint64)  # a lot for each example
-    split = _fill(split, label, units, keys, shares / shares.sum())
+    free = split == FREE
+    lots = _lots(examples, units, seed)
+    along = np.array(ALONG)
+    ends = np.cumsum(shares[along] / shares.sum())
+    split[free] = along[np.minimum(np.searchsorted(ends, lots[free], side="right"), len(along) - 1)]
+    _reach_all(split, label, units, lots, free, shares)
 
     counts = np.array([np.bincount(label[split == at], minlength=len(names)) for at in range(len(SPLITS))])
     if (counts == 0).any():
@@ -75,97 +81,56 @@ def assign(examples: pd.DataFrame, train: float, validation: float, test: float,
     return pd.Series(np.array(SPLITS, dtype=object)[split], index=examples.index, name="split")
 
 
-def crossings(examples: pd.DataFrame, column: str) -> list[list[str]]:
-    """Ids of examples that agree in `column` but not in split, a list for each group or hash."""
-    known = examples.loc[examples[column].notna() & examples["split"].notna(), ["id", column, "split"]]
-    splits = known.groupby(column)["split"].nunique()
-    torn = known[known[column].isin(splits[splits > 1].index)]
-    return [list(ids) for _, ids in torn.groupby(column, sort=False)["id"]]
+def together(examples: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """A number for each example, the same for those that agree in one of the columns, or are so linked by others.
 
-
-def _check_groups(examples: pd.DataFrame) -> None:
-    if torn := crossings(examples, "group"):
-        name = examples.loc[examples["id"] == torn[0][0], "group"].iloc[0]
-        raise UserError(
-            f"the given splits tear {len(torn)} groups apart, {name!r} for one ({', '.join(torn[0][:4])}); "
-            "give all of a group one split, or set data.columns.group or data.columns.split to another column"
-        )
-
-
-def _units(examples: pd.DataFrame) -> np.ndarray:
-    """A number for each example, the same for those that stay together: by group, hash, or both."""
-    columns = {"group", "hash"} & set(examples.columns)
-    codes = [pd.factorize(examples[column])[0] for column in columns]  # -1 where there is none
+    It is the row of the first of them. A column that is not there links nothing, nor does an absent value.
+    """
+    codes = [pd.factorize(examples[column])[0] for column in columns if column in examples]
     units = np.arange(len(examples))
     while True:  # until the least number has reached all of its unit, which takes long chains alone many rounds
         before = units.copy()
         for code in codes:
             known = code >= 0
-            least = np.full(code.max() + 1, len(units))
+            least = np.full(code.max(initial=-1) + 1, len(units))
             np.minimum.at(least, code[known], units[known])
             units[known] = least[code[known]]
         if np.array_equal(units, before):
             return units
 
 
-def _fill(split: np.ndarray, label: np.ndarray, units: np.ndarray, keys: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Decide what is `FREE`: units of several examples first, then single ones to even out."""
-    split = split.copy()
-    allowed = np.flatnonzero(shares > 0)
-    free = split == FREE
-    classes = int(label.max()) + 1
-    counts = np.array([np.bincount(label[split == at], minlength=classes) for at in range(len(shares))])
-    total = np.bincount(label[free], minlength=classes) + counts[allowed].sum(axis=0)
-    target = shares[:, None] * total
+def _lots(examples: pd.DataFrame, units: np.ndarray, seed: int) -> np.ndarray:
+    """float64 [n] in [0, 1): the lot of each unit, the same for its members.
 
-    rows = np.flatnonzero(free)
-    rows = rows[np.lexsort((keys[rows], units[rows]))]
-    alone = (np.bincount(units[rows], minlength=len(units)) == 1)[units[rows]]
-    single, rows = rows[alone], rows[~alone]
-    several = np.split(rows, np.flatnonzero(np.diff(units[rows])) + 1) if len(rows) else []
-    several.sort(key=lambda unit: (-len(unit), keys[unit[0]]))
-    left = np.bincount(label[single], minlength=classes)  # units with that class still to be placed
-    for unit in several:
-        left[np.unique(label[unit])] += 1
-
-    for unit in several:
-        present, n = np.unique(label[unit], return_counts=True)
-        empty = counts[np.ix_(allowed, present)] == 0
-        # As few units are left as there are splits without the class: each of them has to go to such a split.
-        last_chance = (empty & (left[present] <= empty.sum(axis=0))).sum(axis=1)
-        lacks = ((target - counts)[np.ix_(allowed, present)] * n / total[present]).sum(axis=1)
-        best = allowed[np.lexsort((-lacks, -last_chance))[0]]
-        split[unit] = best
-        counts[best, present] += n
-        left[present] -= 1
-
-    owed = np.zeros(len(shares))
-    single = single[np.argsort(keys[single])]
-    for at in range(classes):
-        mine = single[label[single] == at]
-        number = _apportion(len(mine), (target - counts)[:, at], counts[:, at], owed, allowed)
-        split[mine] = np.repeat(np.arange(len(shares)), number)
-    return split
-
-
-def _apportion(n: int, lacks: np.ndarray, have: np.ndarray, owed: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Whole numbers that add up to n, in proportion to what each split lacks; at least one where none is yet.
-
-    What rounding takes from a split is `owed` to it in the next class, so that many small classes do not add
-    up to a shifted whole. `owed` is changed in place.
+    It is drawn by the name of its group, or of the one example or group in it that a second drawing chooses.
     """
-    exact = np.maximum(lacks, 0)
-    if exact.sum() == 0:
-        exact[TRAIN] = 1
-    exact *= n / exact.sum()
-    number = np.floor(exact + 1e-9).astype(int)
-    fraction = np.maximum(exact - number, 0)
-    order = np.argsort(-np.where(fraction > 1e-9, fraction + owed, -np.inf), kind="stable")
-    number[order[: n - number.sum()]] += 1
-    for at in allowed:
-        donor = int(np.argmax(np.where(number > 0, have + number, 0)))
-        if have[at] + number[at] == 0 and have[donor] + number[donor] > 1 and number[donor] > 0:
-            number[donor] -= 1
-            number[at] += 1
-    owed += exact - number
-    return number
+    n = len(examples)
+    names = np.where(examples["group"].notna(), "group " + examples["group"].astype(str), "id " + examples["id"])
+    digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in names)
+    drawn = np.frombuffer(b"".join(digest[:16] for digest in digests), ">u8").reshape(n, 2)
+    order = np.lexsort((drawn[:, 1], units))
+    _, first = np.unique(units[order], return_index=True)
+    of_unit = np.empty(n)
+    of_unit[units[order[first]]] = drawn[order[first], 0] / 2.0**64
+    return of_unit[units]
+
+
+def _reach_all(
+    split: np.ndarray, label: np.ndarray, units: np.ndarray, lots: np.ndarray, free: np.ndarray, shares: np.ndarray
+) -> None:
+    """Give each split with a share an example of each class, where some can be spared; `split` is changed in place."""
+    allowed = [at for at in ALONG if shares[at] > 0]
+    counts = np.array([np.bincount(label[split == at], minlength=label.max() + 1) for at in range(len(SPLITS))])
+    ends = np.cumsum([shares[at] / shares.sum() for at in allowed])
+    for at, start, end in zip(allowed, ends - shares[allowed] / shares.sum(), ends, strict=True):
+        for short in np.flatnonzero(counts[at] == 0):
+            rows = np.flatnonzero(free & (label == short))
+            away = np.maximum(start - lots[rows], lots[rows] - end)
+            for row in rows[np.lexsort((lots[rows], away))]:
+                unit = np.flatnonzero(units == units[row])
+                present, n = np.unique(label[unit], return_counts=True)
+                if (counts[split[row], present] > n).all():
+                    counts[split[row], present] -= n
+                    counts[at, present] += n
+                    split[unit] = at
+                    break

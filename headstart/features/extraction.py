@@ -5,6 +5,7 @@ goes on where it was. Memory does not grow with the number of pictures. Knows no
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ class Extractor:
         for sound, rows in self.store.read(wanted, COPIED):
             if output is None:
                 shape = (len(examples), views, *rows.shape[1:])
-                output = open_memmap(into, mode="w+", dtype=self.dtype, shape=shape)
+                output = _allocated(into, self.dtype, shape)
                 flat = output.reshape(len(wanted), *rows.shape[1:])
             flat[at : at + len(rows)] = rows
             if not sound.all():
@@ -99,3 +100,12 @@ class Extractor:
         assert output is not None
         output.flush()
         return f"{into.stem}: {' x '.join(map(str, shape))}, {len(new):,} of {len(wanted):,} views computed"
+
+
+def _allocated(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+    """A new `.npy` as a memory map, its disk space reserved: a full disk is an error here, a crash while mapped."""
+    made = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return made

@@ -73,6 +73,11 @@ class Batches(keras.utils.PyDataset):
             rows, numbers = (np.append(a, np.repeat(a[-1:], more)) for a in (rows, numbers))
         return self.fetch(rows, numbers), self.targets[rows], weights
 
+    def start(self, epoch: int) -> None:
+        """Begin with a later epoch."""
+        self.epoch = epoch
+        self._arrange()
+
     def on_epoch_end(self) -> None:
         """Go on to the next epoch."""
         self.epoch += 1

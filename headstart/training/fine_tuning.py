@@ -18,15 +18,19 @@ from headstart.params import Params
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
 from headstart.training.batches import Batches
+from headstart.training.checkpoint import Checkpoint
 
 
-def fine_tune(settings: Params, prepared: Prepared, on_epoch: loop.OnEpoch) -> tuple[keras.Model, pd.DataFrame]:
+def fine_tune(
+    settings: Params, prepared: Prepared, on_epoch: loop.OnEpoch, checkpoint: Checkpoint
+) -> tuple[keras.Model, pd.DataFrame]:
     """Train the layers that `trainable_layers` unfreezes.
 
     Args:
         settings: all parameters.
         prepared: the data; the other inputs are where the earlier stages put them.
         on_epoch: told each epoch's numbers as they come.
+        checkpoint: where the state is kept after each epoch.
 
     Returns:
         The whole network, float32 pictures [b, s, s, 3] -> the task's output, with the weights of the best epoch;
@@ -74,7 +78,7 @@ def fine_tune(settings: Params, prepared: Prepared, on_epoch: loop.OnEpoch) -> t
 
     history = loop.fit(
         model, task, train, validation, optimizer,
-        epochs=settings.epochs, patience=given.patience, on_epoch=on_epoch,
+        epochs=settings.epochs, patience=given.patience, on_epoch=on_epoch, checkpoint=checkpoint,
     )  # fmt: skip
     whole = networks.on_top(network, head, "final")
     device.compute_in(whole, "float32")

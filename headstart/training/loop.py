@@ -10,6 +10,7 @@ from tqdm.keras import TqdmCallback
 
 from headstart.stage import UserError
 from headstart.training.batches import Batches
+from headstart.training.checkpoint import Checkpoint, State
 from headstart.training.networks import compile_for_device
 
 # One epoch's numbers, as they are logged: learning_rate, loss, accuracy, val_loss, val_accuracy.
@@ -33,10 +34,12 @@ def fit(
     epochs: int,
     patience: int,
     on_epoch: OnEpoch,
+    checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Train in place; the model ends up with the weights of its best epoch, see `rank`.
 
-    That includes epoch 0, the weights it came with: a training that helps nothing changes nothing.
+    That includes epoch 0, the weights it came with: a training that helps nothing changes nothing. One that was killed
+    goes on after the last epoch that it finished, to the same bits.
 
     Args:
         model: inputs -> the task's output; its trainable layers are set.
@@ -45,7 +48,9 @@ def fit(
         optimizer: new for this training.
         epochs: at most so many.
         patience: stop after so many epochs that are no better than the best.
-        on_epoch: told each epoch's numbers as they come.
+        on_epoch: told each epoch's numbers as they come; those of finished epochs at once when it goes on.
+        checkpoint: where the state is kept after each epoch. It stays there for the caller to remove when what came of
+            the training is safe.
 
     Returns:
         A row an epoch from 0: epoch, learning_rate, loss, accuracy, val_loss, val_accuracy; those of the training
@@ -54,32 +59,37 @@ def fit(
     Raises:
         UserError: the loss is no longer finite.
     """
-    before = validate(model, task, validation)
-    rows: list[dict[str, float]] = [{"epoch": 0, **before}]
-    on_epoch(0, before)
-
-    def keep(epoch: int, logs: dict[str, float]) -> None:
-        numbers = {"learning_rate": float(optimizer.learning_rate), **{k: float(v) for k, v in logs.items()}}
-        rows.append({"epoch": epoch + 1, **numbers})
-        on_epoch(epoch + 1, numbers)
-        if not np.isfinite(numbers["loss"]):
-            raise UserError(
-                f"the loss is {numbers['loss']} in epoch {epoch + 1} at a learning rate of "
-                f"{numbers['learning_rate']:.3g}; lower lr"
-            )
+    state = checkpoint.load() if checkpoint else None
+    rows: list[dict[str, float]]
+    if state is None:
+        rows = [{"epoch": 0, **validate(model, task, validation)}]
+    else:
+        rows = state.record["rows"]
+        print(f"going on after epoch {rows[-1]['epoch']}, which an earlier run finished")
+    for row in rows:
+        on_epoch(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
 
     compile_for_device(model, optimizer=optimizer, loss=task.loss(), weighted_metrics=task.metrics())
+    optimizer.build(model.trainable_variables)
+    watch = Watch(rows, on_epoch, checkpoint)
+    keep = KeepBest(rows[0], patience)
+    callbacks = [watch, keep, TqdmCallback(verbose=0, desc="epochs", disable=None)]
+    first = 0
+    if checkpoint:
+        keeping = KeepState(checkpoint, keep, rows)
+        callbacks.append(keeping)
+        if state:
+            keeping.restore(state, model, optimizer)
+            first = epochs if state.record["stopped"] else int(rows[-1]["epoch"])
+            train.start(first)
     model.fit(
         train,
         validation_data=validation,
+        initial_epoch=first,
         epochs=epochs,
         shuffle=False,  # Batches shuffles, by seed and epoch alone
         verbose=0,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_end=keep),
-            KeepBest(before, patience),
-            TqdmCallback(verbose=0, desc="epochs", disable=None),
-        ],
+        callbacks=callbacks,
     )
     columns = ["epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
     return pd.DataFrame(rows).reindex(columns=columns)
@@ -95,6 +105,34 @@ def rank(numbers: Mapping[str, float]) -> tuple[float, float]:
     return numbers["val_accuracy"], -numbers["val_loss"]
 
 
+class Watch(keras.callbacks.Callback):
+    """Writes down each epoch's numbers; stops a training whose loss is no longer finite at that very batch."""
+
+    def __init__(self, rows: list[dict[str, float]], on_epoch: OnEpoch, checkpoint: Checkpoint | None) -> None:
+        """Append to `rows`, and tell `on_epoch`."""
+        super().__init__()
+        self.rows, self.on_epoch, self.checkpoint = rows, on_epoch, checkpoint
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
+        """Look at the epoch's mean loss so far, which one batch makes infinite for good."""
+        if np.isfinite(loss := float(logs["loss"])):
+            return
+        epoch, rate = len(self.rows), float(self.model.optimizer.learning_rate)
+        kept = ""
+        if self.checkpoint and epoch > 1:
+            kept = f"; the weights after epoch {epoch - 1}, its last good ones, are kept in {self.checkpoint.path}"
+        raise UserError(
+            f"the loss is {loss} in epoch {epoch}, batch {batch + 1}, at a learning rate of {rate:.3g}; lower lr{kept}"
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Write down and tell."""
+        rate = float(self.model.optimizer.learning_rate)
+        numbers = {"learning_rate": rate, **{name: float(value) for name, value in logs.items()}}
+        self.rows.append({"epoch": epoch + 1, **numbers})
+        self.on_epoch(epoch + 1, numbers)
+
+
 class KeepBest(keras.callbacks.Callback):
     """Stops after `patience` epochs that are no better, and goes back to the best one's weights, epoch 0 included.
 
@@ -106,10 +144,12 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         self.best, self.patience, self.waited = rank(before), patience, 0
         self.best_trained = (-1.0, 0.0)
+        self.weights: list[np.ndarray] | None = None
 
     def on_train_begin(self, logs: object = None) -> None:
-        """Remember the weights to begin with."""
-        self.weights = self.model.get_weights()
+        """Remember the weights to begin with, unless better ones are known."""
+        if self.weights is None:
+            self.weights = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Remember these weights if they are the best; stop if the last better ones are too long ago."""
@@ -122,6 +162,43 @@ class KeepBest(keras.callbacks.Callback):
     def on_train_end(self, logs: object = None) -> None:
         """Go back to the best weights."""
         self.model.set_weights(self.weights)
+
+
+class KeepState(keras.callbacks.Callback):
+    """Keeps everything that a training is after each epoch; stands behind the callbacks whose state it keeps."""
+
+    def __init__(self, checkpoint: Checkpoint, keep: KeepBest, rows: list[dict[str, float]]) -> None:
+        """Take what there is to keep besides the model and its optimizer."""
+        super().__init__()
+        self.checkpoint, self.keep, self.rows = checkpoint, keep, rows
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        """Keep the state."""
+        keep = self.keep
+        self.checkpoint.save(
+            {
+                "rows": self.rows,
+                "best": keep.best,
+                "best_trained": keep.best_trained,
+                "waited": keep.waited,
+                "stopped": self.model.stop_training,
+            },
+            {
+                "model": [keras.ops.convert_to_numpy(variable) for variable in self.model.variables],
+                "optimizer": [keras.ops.convert_to_numpy(variable) for variable in self.model.optimizer.variables],
+                "best": keep.weights or [],
+            },
+        )
+
+    def restore(self, state: State, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Make model, optimizer and callbacks what they were."""
+        for name, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
+            for variable, value in zip(variables, state.groups[name], strict=True):
+                variable.assign(value)
+        keep, record = self.keep, state.record
+        keep.weights = state.groups["best"]
+        keep.best, keep.best_trained = tuple(record["best"]), tuple(record["best_trained"])
+        keep.waited = record["waited"]
 
 
 def best_epoch(rows: list[dict[str, float]] | pd.DataFrame) -> int:

@@ -197,7 +197,7 @@ LIMIT = Image.MAX_IMAGE_PIXELS or 0
 JPEG = file_of(Image.fromarray(GREY), "JPEG")
 PNG = file_of(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)))
 BROKEN = {
-    "no bytes": (b"", "not a picture"),
+    "no bytes": (b"", "the file is empty"),
     "text": (b"hello", "not a picture"),
     "cut JPEG": (JPEG[: len(JPEG) // 2], "damaged: .*[Tt]runcated"),
     "cut PNG": (PNG[: len(PNG) // 2], "damaged"),
@@ -231,7 +231,7 @@ def good(tmp_path: Path, picture: Picture) -> pd.DataFrame:
 def test_a_broken_picture_is_set_aside_with_a_reason(kind: str, good: pd.DataFrame, tmp_path: Path) -> None:
     content, reason = BROKEN[kind]
     Path(good["path"][7]).write_bytes(content)
-    stored, aside, survey = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0.05)
+    stored, aside, survey, _ = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0.05)
     assert list(aside["id"]) == ["7.png"]
     assert pd.Series(aside["reason"]).str.contains(reason).all(), aside["reason"][0]
     assert str(tmp_path) not in aside["reason"][0]
@@ -247,7 +247,7 @@ def test_missing_and_unreadable_files_and_rows_with_a_reason_are_set_aside(good:
     Path(good["path"][1]).unlink()
     Path(good["path"][1]).mkdir()
     good.loc[2, "reason"] = "no label"
-    stored, aside, _ = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0.5)
+    stored, aside, _, _ = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0.5)
     assert len(stored) == 17
     assert aside.set_index("id")["reason"].to_dict() == {
         "2.png": "no label",
@@ -259,14 +259,14 @@ def test_missing_and_unreadable_files_and_rows_with_a_reason_are_set_aside(good:
 def test_too_many_broken_pictures_stop_with_the_first_reasons(good: pd.DataFrame, tmp_path: Path) -> None:
     for path in good["path"][:2]:
         Path(path).write_bytes(b"")
-    with pytest.raises(UserError, match=r"2 of 20 .*max_quarantined is 0.05: .*0.png: not a picture"):
+    with pytest.raises(UserError, match=r"2 of 20 .*max_quarantined is 0.05: .*0.png: damaged: the file is empty"):
         images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0.05)
 
 
 def test_equal_pixels_have_equal_hashes(good: pd.DataFrame, tmp_path: Path) -> None:
     with Image.open(good["path"][3]) as image:
         image.save(good["path"][4], compress_level=0)
-    stored, _, _ = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0)
+    stored, _, _, _ = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0)
     assert stored["hash"][3] == stored["hash"][4]
     assert stored["hash"].nunique() == 19
     assert stored["hash"].str.fullmatch("[0-9a-f]{64}").all()
@@ -274,7 +274,7 @@ def test_equal_pixels_have_equal_hashes(good: pd.DataFrame, tmp_path: Path) -> N
 
 def test_one_colour_picture_makes_all_have_three_channels(good: pd.DataFrame, picture: Picture, tmp_path: Path) -> None:
     picture(Path(good["path"][19]), mode="RGB")
-    _, _, survey = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0)
+    _, _, survey, _ = images.decode_all(good, 16, "stretch", tmp_path / "a.npy", 0)
     array = np.load(tmp_path / "a.npy")
     assert survey.channels == 3
     assert array.shape == (20, 16, 16, 3)

@@ -53,7 +53,7 @@ def test_a_folder_per_class_is_prepared(
     examples = pd.read_csv(folder / "examples.csv", keep_default_na=False)
     images = np.load(folder / "images.npy", mmap_mode="r")
     labels = json.loads((folder / "labels.json").read_text())
-    assert list(examples.columns) == ["id", "path", "hash", "label", "group", "split"]
+    assert list(examples.columns) == ["id", "path", "hash", "label", "group", "near", "split"]
     assert images.shape == (105, 32, 32, 3)
     assert set(examples["label"]) == set(labels)
     assert len(labels) == 6
@@ -65,9 +65,14 @@ def test_a_folder_per_class_is_prepared(
     assert (folder / "quarantine.csv").read_text() == (
         "id,path,reason\nTripos/broken.png,mine/Tripos/broken.png,not a picture of a known kind\n"
     )
-    first = contents(folder)
+    page = (tmp_path / "reports/data.html").read_text()
+    assert all(f"<b>{label} " in page for label in labels)
+    assert "Tripos/broken.png<td>not a picture of a known kind" in page
+    assert page.count("<img ") >= 6 * 3
+    assert "http" not in page, "the page needs no network"
+    first = contents(folder) | contents(tmp_path / "reports")
     run(prepare.main, path="mine")
-    assert contents(folder) == first
+    assert contents(folder) | contents(tmp_path / "reports") == first
 
 
 def test_an_npz_is_prepared(run: Stage, tmp_path: Path) -> None:
@@ -78,6 +83,39 @@ def test_an_npz_is_prepared(run: Stage, tmp_path: Path) -> None:
     assert stored.shape == (1797, 32, 32, 1)
     assert stored.max() > 128  # sixteen greys, spread over the range
     assert json.loads((tmp_path / "data/prepared/labels.json").read_text()) == [str(digit) for digit in range(10)]
+
+
+def test_copies_share_a_split_and_given_splits_that_part_them_stop(
+    run: Stage, plankton: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(plankton, tmp_path / "mine")
+    picture = sorted((tmp_path / "mine/Tripos").iterdir())[0]
+    shutil.copy(picture, picture.with_name("copy.jpg"))
+    shutil.copy(picture, tmp_path / "mine/Noctilucales/contradiction.jpg")
+    run(prepare.main, path="mine")
+    assert "1 pictures have the same pixels and different labels" in capsys.readouterr().err
+    examples = pd.read_csv(tmp_path / "data/prepared/examples.csv", keep_default_na=False)
+    assert examples.groupby("hash")["split"].nunique().max() == 1
+    assert "contradiction.jpg" in (tmp_path / "reports/data.html").read_text()
+
+    root = tmp_path / "given"
+    for name, split in zip(examples["id"], examples["split"], strict=True):
+        target = root / (
+            "train" if name.endswith("copy.jpg") else "test" if name == f"Tripos/{picture.name}" else split
+        )
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "mine" / name, target / name)
+    with pytest.raises(
+        SystemExit, match=r"given splits part \d sets .* in test and .* in train, the same pixels.*data.on_leak"
+    ):
+        run(prepare.main, path="given")
+    run(prepare.main, path="given", on_leak="move")
+    moved = pd.read_csv(tmp_path / "data/prepared/examples.csv", keep_default_na=False)
+    assert set(moved.loc[moved["hash"] == moved.set_index("id").loc["train/Tripos/copy.jpg", "hash"], "split"]) == {
+        "test"
+    }
+    run(prepare.main, path="given", on_leak="warn")
+    assert "the test split tells less than it seems" in capsys.readouterr().err
 
 
 def test_a_mistake_is_one_line_and_leaves_what_was_there(run: Stage, plankton: Path, tmp_path: Path) -> None:

@@ -34,19 +34,39 @@ some_shares = st.tuples(st.integers(1, 20), st.integers(1, 20), st.integers(1, 2
 
 @given(sizes=class_sizes, shares=some_shares, seed=st.integers(0, 9))
 @settings(deadline=None)
-def test_every_class_meets_its_shares_to_within_one_example(sizes: list[int], shares: tuple, seed: int) -> None:
+def test_every_class_reaches_every_split(sizes: list[int], shares: tuple, seed: int) -> None:
     examples = table([str(at) for at, size in enumerate(sizes) for _ in range(size)])
-    found = counts(examples, assign(examples, seed, shares))
-    wanted = found.sum(axis=1).to_numpy()[:, None] * np.array(shares)
-    assert (found > 0).all(axis=None)
-    # A class too small for its shares gives each split its one example, which takes from another.
-    ample = (wanted >= 1).all(axis=1)
-    assert np.abs(found - wanted)[ample].max(axis=None) < 1 or not ample.any()
+    assert (counts(examples, assign(examples, seed, shares)) > 0).all(axis=None)
 
 
-def test_many_small_classes_still_add_up_to_the_shares() -> None:
-    examples = table([str(at // 10) for at in range(1000)])
-    assert counts(examples, assign(examples)).sum().tolist() == [600, 150, 250]
+def test_shares_are_met_to_within_chance() -> None:
+    examples = table([str(at % 3) for at in range(30_000)])
+    found = counts(examples, assign(examples)) / 10_000
+    assert np.abs(found - np.array(SHARES)).max(axis=None) < 0.02  # four standard deviations
+
+
+@given(
+    n=st.integers(30, 80),
+    more=st.integers(1, 40),
+    seed=st.integers(0, 9),
+    order=st.randoms(use_true_random=False),
+    grouped=st.booleans(),
+)
+@settings(deadline=None)
+def test_new_examples_move_no_old_one(n: int, more: int, seed: int, order: object, grouped: bool) -> None:
+    group = [f"g{at % 25}" if grouped else None for at in range(n + more)]
+    # With one class of this size every split is reached by lot, so none has to be filled.
+    examples = table(["a"] * (n + more), group=group)
+    old, rows = assign(examples[:n], seed), list(examples.index)
+    order.shuffle(rows)  # type: ignore[attr-defined]
+    assert assign(examples.loc[rows], seed).loc[old.index].equals(old)
+
+
+def test_another_share_for_validation_leaves_the_test_split_alone() -> None:
+    examples = table(["a", "b"] * 100)
+    first, second = assign(examples), assign(examples, shares=(0.45, 0.3, 0.25))
+    assert first.ne(second).any()
+    assert (first == "test").equals(second == "test")
 
 
 @given(data=st.data(), seed=st.integers(0, 9))
@@ -61,19 +81,18 @@ def test_groups_and_equal_pixels_are_never_torn_apart(data: st.DataObject, seed:
         split = assign(examples, seed)
     except UserError:  # large groups that do not reach every split
         return
-    assert splitting.crossings(examples.assign(split=split), "group") == []
-    assert splitting.crossings(examples.assign(split=split), "hash") == []
+    for column in ("group", "hash"):
+        assert split.groupby(examples[column]).nunique().max() == 1
 
 
-def test_groups_come_close_to_the_shares() -> None:
-    draw = np.random.default_rng(0)
-    group = [f"patient {at}" for at, size in enumerate(draw.integers(1, 12, 150)) for _ in range(size)]
-    label = ["ill" if hash_ % 3 == 0 else "well" for hash_ in (int(name.split()[1]) for name in group)]
-    examples = table(label, group=group)
-    for seed in range(5):
-        shares = counts(examples, assign(examples, seed))
-        shares = shares.div(shares.sum(axis=1), axis=0)
-        assert np.abs(shares - np.array(SHARES)).max(axis=None) < 0.01
+def test_large_groups_go_where_lots_fall_as_often_as_small_ones() -> None:
+    group = [f"patient {at}" for at in range(3000) for _ in range(1 + at % 5)]
+    examples = table(["ill" if name.endswith("3") else "well" for name in group], group=group)
+    shares = assign(examples).value_counts(normalize=True)
+    assert np.abs(shares[list(SPLITS)].to_numpy() - np.array(SHARES)).max() < 0.03
+    copies = examples.assign(group=None, hash=group)  # the same, linked by their pixels
+    shares = assign(copies).value_counts(normalize=True)
+    assert np.abs(shares[list(SPLITS)].to_numpy() - np.array(SHARES)).max() < 0.03
 
 
 def test_three_large_groups_reach_three_splits() -> None:
@@ -91,12 +110,11 @@ def test_the_order_of_rows_changes_nothing(order: list[int], seed: int) -> None:
     assert assign(examples.iloc[list(order)], seed).sort_index().equals(assign(examples, seed))
 
 
-def test_another_seed_is_another_split_of_the_same_sizes() -> None:
+def test_another_seed_is_another_split() -> None:
     examples = table(["a", "b"] * 50)
     first, second = assign(examples, 0), assign(examples, 1)
     assert assign(examples, 0).equals(first)
     assert not first.equals(second)
-    assert counts(examples, first).equals(counts(examples, second))
 
 
 def test_given_splits_stay() -> None:
@@ -108,28 +126,29 @@ def test_a_missing_validation_is_taken_from_train() -> None:
     split = ["test"] * 20 + ["train"] * 100
     found = assign(table(["a", "b"] * 60, split=split))
     assert list(found[:20]) == ["test"] * 20
-    assert found[20:].value_counts().to_dict() == {"train": 80, "validation": 20}
+    assert set(found[20:]) == {"train", "validation"}
+    assert 10 <= (found == "validation").sum() <= 30  # a fifth of 100
 
 
 def test_with_train_alone_given_all_are_made() -> None:
     examples = table(["a", "b"] * 50, split=["train"] * 100)
-    assert assign(examples).value_counts().to_dict() == {"train": 60, "test": 25, "validation": 15}
+    assert assign(examples).equals(assign(examples.assign(split=None)))
 
 
 def test_blanks_beside_a_given_test_split_never_join_it() -> None:
     split = ["test" if at < 10 else None for at in range(100)]
     found = assign(table(["a", "b"] * 50, split=split))
     assert list(found[found == "test"].index) == list(range(10))
-    assert found.value_counts()["validation"] == 18
+    assert set(found[10:]) == {"train", "validation"}
 
 
-def test_new_examples_beside_given_ones_fill_what_lacks_and_move_nothing() -> None:
+def test_new_examples_beside_given_ones_are_spread_and_move_nothing() -> None:
     old = table(["a", "b"] * 50)
     old["split"] = assign(old)
-    new = table(["a", "b"] * 60, split=[*old["split"], *[None] * 20])
+    new = table(["a", "b"] * 100, split=[*old["split"], *[None] * 100])
     found = assign(new)
     assert list(found[:100]) == list(old["split"])
-    assert found.value_counts().to_dict() == {"train": 72, "test": 30, "validation": 18}
+    assert set(found[100:]) == set(SPLITS)
 
 
 def test_a_blank_of_a_group_follows_the_given_ones() -> None:
@@ -144,10 +163,6 @@ def test_a_blank_of_a_group_follows_the_given_ones() -> None:
         (table(["a"] * 9 + ["b"] * 2), "class 'b' does not reach every split: .*it has 2 examples"),
         (table(["a"] * 9 + ["b"] * 9, group=[*range(9), *["g"] * 9]), "class 'b' .*9 examples in 1 groups"),
         (table(["a", "b"] * 6, split=["validation", "test"] * 6), "hold no train"),
-        (
-            table(["a", "b"] * 6, split=["train"] * 6 + ["test"] * 6, group=["g"] * 12),
-            "tear 1 groups apart, 'g'",
-        ),
         (table(["a", "b", "a"] * 6, split=["train", "validation", "test"] * 6), "class 'a'|class 'b'"),
     ],
 )

@@ -10,7 +10,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from headstart import identity
 from tests.pipeline.conftest import Clone
 
 pytestmark = pytest.mark.pipeline
@@ -158,6 +160,8 @@ def test_an_experiment_with_another_rate_trains_again_and_is_tagged(pipeline: Cl
     assert all(float(run.data.params["lr"]) == 1e-5 for run in runs)
     baseline = pipeline.ok("git", "rev-parse", "HEAD").strip()
     assert {run.data.tags["dvc.baseline"] for run in runs} == {baseline}
+    said = pipeline.ok(sys.executable, "-m", "headstart.compare", "HEAD", "slower")
+    assert re.search(r"accuracy +0\.\d{4} +0\.\d{4} +[+-]0\.\d{4} .*(differs|within the noise)", said)
     pipeline.ok("git", "checkout", "--quiet", "--force", "HEAD")
     pipeline.ok("dvc", "checkout", "--force")
 
@@ -203,6 +207,16 @@ def test_the_graph_is_the_one_that_was_designed(pipeline: Clone) -> None:
         ("train_head", "fine_tune"),
         ("fine_tune", "evaluate"),
     } <= edges
+
+
+def test_a_run_has_the_same_key_from_its_files_as_from_the_lock(
+    pipeline: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pipeline.folder)
+    lock = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+    keys = {name: identity.of_lock(entry) for name, entry in lock.items()}
+    assert keys == {name: identity.of_stage(name) for name in lock}
+    assert len(set(keys.values())) == 8
 
 
 def test_every_stage_says_what_it_is_for(pipeline: Clone) -> None:

@@ -113,7 +113,9 @@ def test_a_start_that_is_worse_than_what_it_came_with_does_not_count_for_stoppin
 def test_a_loss_that_is_not_finite_names_epoch_and_rate(head: keras.Model) -> None:
     bad = CLOUDS[:64].copy()
     bad[5] = np.nan
-    with pytest.raises(UserError, match=r"^the loss is nan in epoch 1 at a learning rate of 0\.05; lower lr$"):
+    with pytest.raises(
+        UserError, match=r"^the loss is nan in epoch 1, batch [1-4], at a learning rate of 0\.05; lower lr$"
+    ):
         fit(head, batches(bad, LABELS[:64]))
 
 

@@ -1,0 +1,128 @@
+"""Whether two experiments differ, or their difference is what another test set of this size could show as well.
+
+`python -m headstart.compare A B`
+"""
+
+import argparse
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headstart import params, stage
+from headstart.evaluation.intervals import bootstrap, interval
+from headstart.evaluation.metrics import FIGURES, scores
+from headstart.stage import UserError
+
+
+def main() -> None:
+    """Compare what the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m headstart.compare",
+        description="Say whether the figures of two experiments differ by more than chance: the paired bootstrap over "
+        "the test examples that both were judged by.",
+        epilog="example: python -m headstart.compare HEAD bold-lynx",
+    )
+    parser.add_argument("first", help="a commit, branch, tag, or an experiment's name")
+    parser.add_argument("second", nargs="?", help="another; the workspace if left out")
+    given = parser.parse_args()
+    names = {given.first: given.first, given.second or "workspace": given.second}
+    if len(names) == 1:
+        raise UserError(f"{given.first} is given twice: nothing to compare")
+    settings = params.load()
+    predictions = {name: read("evaluation/predictions.csv", rev) for name, rev in names.items()}
+    examples = read("data/prepared/examples.csv", given.first)
+    groups = {name: group for name, group in zip(examples["id"], examples["group"], strict=True) if group}
+    for table in predictions.values():
+        for column in [name for name in map(str, table) if name.startswith("p_")]:
+            table[column] = table[column].astype(float)
+    found, n = compare(predictions, groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
+    print(said(found, n))
+
+
+def read(path: str, rev: str | None) -> pd.DataFrame:
+    """A table that DVC tracks, as text, at a revision.
+
+    Raises:
+        UserError: no such revision, or the table is in no cache at hand.
+    """
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        text = dvc.api.read(path, rev=rev, encoding="utf-8")
+    except (DvcException, SCMError, FileNotFoundError) as error:
+        where = rev or "the workspace"
+        raise UserError(f"{path} of {where}: {error}; `dvc exp list` names the experiments") from None
+    return pd.read_csv(io.StringIO(text), dtype=object, keep_default_na=False)
+
+
+def compare(
+    predictions: Mapping[str, pd.DataFrame], groups: Mapping[str, str], *, resamples: int, seed: int
+) -> tuple[pd.DataFrame, int]:
+    """Compare two models' figures on the test examples that both were judged by.
+
+    Args:
+        predictions: name -> id, truth, p_CLASS …, as evaluation/predictions.csv has them; two of them.
+        groups: id -> group, of the examples that have one.
+        resamples, seed: of the paired bootstrap (see `intervals.bootstrap`).
+
+    Returns:
+        A row a figure: both values, their difference (second less first), low and high of its 95 % interval, and
+        whether that leaves 0 out; and the number of examples.
+
+    Raises:
+        UserError: other classes, other labels, or no examples in common.
+    """
+    (first, one), (second, other) = predictions.items()
+    columns = [name for name in map(str, one) if name.startswith("p_")]
+    if columns != [name for name in map(str, other) if name.startswith("p_")]:
+        raise UserError(f"{first} and {second} do not have the same classes: nothing to compare")
+    both = one.merge(other, on="id", suffixes=("", " of the other"))
+    if len(both) == 0 or len(both) < max(len(one), len(other)):
+        raise UserError(
+            f"{first} was tested on {len(one)} examples, {second} on {len(other)}, {len(both)} of them the same: "
+            "another seed or other data are another test split; compare experiments of one split, seeds by `make seeds`"
+        )
+    if (both["truth"] != both["truth of the other"]).any():
+        raise UserError(f"{first} and {second} do not give the same examples the same labels")
+    names = [name.removeprefix("p_") for name in columns]
+    truth = both["truth"].map({name: at for at, name in enumerate(names)}).to_numpy(np.int64)
+    models = {
+        first: both[columns].to_numpy(float),
+        second: both[[f"{name} of the other" for name in columns]].to_numpy(float),
+    }
+    # Six digits are kept of each probability.
+    models = {name: table / table.sum(axis=1, keepdims=True) for name, table in models.items()}
+    member = [f"group {groups[name]}" if name in groups else f"example {name}" for name in both["id"]]
+    drawn = bootstrap(truth, models, groups=member, resamples=resamples, seed=seed)
+    values = {name: scores(truth, table) for name, table in models.items()}
+    rows: list[dict[str, Any]] = []
+    for figure in FIGURES:
+        a, b = values[first][figure], values[second][figure]
+        bounds = interval(drawn[second][figure] - drawn[first][figure])
+        if a is None or b is None or bounds is None:
+            continue
+        low, high = bounds
+        rows.append({"figure": figure, first: a, second: b, "difference": b - a, "low": low, "high": high})
+    table = pd.DataFrame(rows)
+    table["differs"] = (table["low"] > 0) | (table["high"] < 0)
+    return table, len(both)
+
+
+def said(table: pd.DataFrame, n: int) -> str:
+    """The comparison for a terminal."""
+    first, second = table.columns[1:3]
+    shown = pd.DataFrame({"": table["figure"], first: table[first].map("{:.4f}".format)})
+    shown[second] = table[second].map("{:.4f}".format)
+    bounds = zip(table["difference"], table["low"], table["high"], strict=True)
+    shown["difference  [95 %]"] = ["{:+.4f}  [{:+.4f}, {:+.4f}]".format(*row) for row in bounds]
+    shown["  "] = table["differs"].map({True: "differs", False: "within the noise"})
+    return f"{n} test examples\n{shown.to_string(index=False)}"
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,264 @@
+"""Kills, interruptions, damage, full disks and absent servers: what is left is whole, and the end is the same."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tests.pipeline.conftest import Clone
+
+pytestmark = pytest.mark.pipeline
+
+STAGES = ("fetch_backbone", "prepare", "extract_features", "train_head", "cache_activations", "fine_tune", "evaluate")
+
+
+def outputs(clone: Clone) -> dict[str, str]:
+    """What dvc.lock records of each output: its hash."""
+    lock = yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for entry in lock.values() for out in entry["outs"]}
+
+
+def fresh(pipeline: Clone, folder: Path) -> Clone:
+    """A clone by git, with the fetched data but nothing that a stage made, and a cache of its own."""
+    subprocess.run(["git", "clone", "--quiet", str(pipeline.folder), str(folder)], check=True)
+    clone = Clone(folder)
+    shutil.copytree(pipeline.folder / "data/fetched", folder / "data/fetched")
+    shutil.copy(pipeline.folder / ".dvc" / "plots.html", folder / ".dvc")
+    return clone
+
+
+def start(clone: Clone, *command: str, **env: str) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "PYTEST_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        command, cwd=clone.folder, env={**inherited, "PATH": path, "PYTHONUNBUFFERED": "1", **env},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def until(process: subprocess.Popen[str], line: str) -> bool:
+    """Read what it prints as far as a line; False if it ends before."""
+    assert process.stdout is not None
+    return any(said.startswith(line) for said in process.stdout)
+
+
+def below(folder: Path) -> list[int]:
+    """Processes that run in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").resolve() == folder.resolve() and (entry / "stat").read_text().split()[2] != "Z":
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def kill_all(pipeline: Clone, folder: Path, seed: int, rounds: int) -> int:
+    """Kill `dvc repro` in each stage `rounds` times at random moments, then let it end; how many kills it took."""
+    draw, kills = random.Random(seed), 0
+    clone = fresh(pipeline, folder)
+    for stage in STAGES:
+        for _ in range(rounds):
+            process = start(clone, "dvc", "repro")
+            if until(process, f"Running stage '{stage}'"):
+                time.sleep(draw.uniform(0, 12 if stage in ("train_head", "fine_tune", "fetch_backbone") else 5))
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                kills += 1
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+    clone.ok("dvc", "repro")
+    assert outputs(clone) == outputs(pipeline)
+    assert not list((folder / ".headstart" / "training").glob("*"))
+    assert not [path for path in folder.rglob("*.part") if ".dvc" not in path.parts]
+    return kills
+
+
+def test_a_run_killed_in_every_stage_ends_with_the_same_bits(pipeline: Clone, tmp_path: Path) -> None:
+    assert kill_all(pipeline, tmp_path / "clone", seed=0, rounds=1) >= 4
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_many_kills(pipeline: Clone, tmp_path: Path, seed: int) -> None:
+    print("kills:", kill_all(pipeline, tmp_path / "clone", seed, rounds=2))
+
+
+def test_ctrl_c_leaves_at_once_and_nothing_behind(pipeline: Clone, tmp_path: Path) -> None:
+    clone = fresh(pipeline, tmp_path / "clone")
+    process = start(clone, "dvc", "repro")
+    assert until(process, "Running stage 'fetch_backbone'")
+    time.sleep(6)
+    os.killpg(process.pid, signal.SIGINT)
+    pressed = time.monotonic()
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert time.monotonic() - pressed < 15
+    assert below(clone.folder) == []
+    assert not (clone.folder / "models/backbone").exists()
+
+
+def test_training_never_sees_the_test_split(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    examples = pd.read_csv(copy.folder / "data/prepared/examples.csv", dtype=str, keep_default_na=False)
+    test = examples.index[examples["split"] == "test"]
+    images = np.load(copy.folder / "data/prepared/images.npy")
+    images[test] = 255 - images[test]
+    np.save(copy.folder / "data/prepared/images.npy", images)
+    classes = json.loads((copy.folder / "data/prepared/labels.json").read_text())
+    examples.loc[test, "label"] = classes[0]
+    examples.loc[test, "hash"] = [f"{at:064x}" for at in range(len(test))]
+    examples.to_csv(copy.folder / "data/prepared/examples.csv", index=False)
+    features = np.load(copy.folder / "data/features/test.npy")
+    np.save(copy.folder / "data/features/test.npy", np.full_like(features, np.nan))
+    for stage in ("train_head", "cache_activations", "fine_tune"):
+        copy.ok(sys.executable, "-m", f"stages.{stage}")
+    for made in ("models/head/head.keras", "models/head/model.keras", "models/final/model.keras"):
+        assert (copy.folder / made).read_bytes() == (pipeline.folder / made).read_bytes()
+    for made in ("metrics/train_head.json", "metrics/fine_tune.json", "plots/fine_tune.csv"):
+        assert (copy.folder / made).read_bytes() == (pipeline.folder / made).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+@pytest.mark.parametrize(
+    ("file", "stage", "change"),
+    [
+        ("data/features/train.npy", "train_head", {"head": {"patience": 4}}),
+        ("models/head/head.keras", "fine_tune", {"fine_tune": {"patience": 4}}),
+    ],
+)
+def test_a_damaged_cache_is_noticed_named_and_healed(
+    pipeline: Clone, tmp_path: Path, file: str, stage: str, change: dict, damage: str
+) -> None:
+    """DVC checks a damaged object out without a word; the stage that would use it does not."""
+    clone = Clone(tmp_path / "clone")
+    shutil.copytree(pipeline.folder, clone.folder, symlinks=True)
+    listing = next(
+        out for entry in yaml.safe_load((clone.folder / "dvc.lock").read_text())["stages"].values()
+        for out in entry["outs"] if Path(file).is_relative_to(out["path"])
+    )  # fmt: skip
+    cache = clone.folder / ".dvc/cache/files/md5"
+    entries = json.loads((cache / listing["md5"][:2] / listing["md5"][2:]).read_text())
+    md5 = next(entry["md5"] for entry in entries if Path(listing["path"], entry["relpath"]) == Path(file))
+    thing = cache / md5[:2] / md5[2:]
+    content = bytearray(thing.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    thing.chmod(0o644)
+    thing.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+    thing.chmod(0o444)
+    shutil.rmtree(clone.folder / listing["path"])
+    clone.run("dvc", "checkout")
+    assert (clone.folder / file).stat().st_size == len(thing.read_bytes()), "DVC has noticed by itself"
+
+    clone.params(change)
+    done = clone.run("dvc", "repro", stage)
+    assert done.returncode != 0
+    assert f"error: {listing['path']}: the content is not what dvc.lock records" in done.stderr + done.stdout
+    clone.ok("dvc", "repro", stage)
+    assert outputs(clone)[listing["path"]] == outputs(pipeline)[listing["path"]]
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """Put a disk of its own under a folder, with what was in it; only root may."""
+    kept = folder.with_name(f"{folder.name}-kept")
+    folder.rename(kept)
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], check=False).returncode:
+        kept.rename(folder)
+        pytest.skip("mounting a small disk takes root")
+    try:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_a_sentence_and_costs_nothing_finished(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    before = (copy.folder / "data/features/train.npy").read_bytes()
+    data = copy.folder / "data"
+    size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file()) / 2**20
+    copy.params({"features": {"views": 8}})
+    with small_disk(data, int(size) + 1):
+        done = copy.run(sys.executable, "-m", "stages.extract_features")
+        assert done.returncode == 1
+        assert "error: " in done.stderr
+        assert "the disk is full: free some space" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert (data / "features/train.npy").read_bytes() == before
+        assert not list(data.rglob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=200m", data], check=True)
+        copy.ok(sys.executable, "-m", "stages.extract_features")
+        subprocess.run(["mount", "-o", "remount,ro", data], check=True)
+        done = copy.run(sys.executable, "-m", "stages.extract_features")
+        assert done.returncode == 1
+        assert "Read-only file system" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert np.load(data / "features/train.npy").shape[1] == 8
+
+
+class Away(BaseHTTPRequestHandler):
+    """A tracking server that refuses, dawdles, or dies after some answers; counts what it was asked."""
+
+    mode, asked = "refusing", 0
+
+    def answer(self) -> None:
+        type(self).asked += 1
+        if self.mode == "slow":
+            time.sleep(30)
+        self.send_response(503)
+        self.end_headers()
+
+    do_GET = do_POST = answer  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("mode", ["refusing", "slow"])
+def test_a_tracking_server_in_trouble_costs_seconds(pipeline: Clone, tmp_path: Path, mode: str) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    started = time.monotonic()
+    copy.ok(sys.executable, "-m", "stages.train_head")
+    alone = time.monotonic() - started
+    handler = type("Handler", (Away,), {"mode": mode})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        started = time.monotonic()
+        done = copy.run(
+            sys.executable, "-m", "stages.train_head",
+            env={"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{server.server_port}"},
+        )  # fmt: skip
+        taken = time.monotonic() - started
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("goes on without tracking") == 1
+    assert "secret" not in done.stderr + done.stdout
+    assert handler.asked > 0
+    assert taken < alone + 25
+    assert (copy.folder / "models/head/model.keras").read_bytes() == (
+        pipeline.folder / "models/head/model.keras"
+    ).read_bytes()
