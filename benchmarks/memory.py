@@ -25,10 +25,18 @@ EVERY = 0.05
 PARAMS = {
     "epochs": 1,
     "trainable_layers": 10,
-    "data": {"source": None, "sha256": None, "path": "pictures.npz", "threshold": None, "classes": None},
+    "data": {
+        "source": None,
+        "sha256": None,
+        "path": "pictures.npz",
+        "threshold": None,
+        "classes": None,
+        "on_leak": "warn",
+    },
     "prepare": {"image_size": 32, "train": 0.8, "validation": 0.1, "test": 0.1},
     "features": {"weights": "random", "views": 1, "augment": "none"},
     "fine_tune": {"cache": "on"},
+    "evaluate": {"views": 1},
 }
 
 

@@ -177,17 +177,21 @@ def test_a_damaged_cache_is_noticed_named_and_healed(
 
 
 @contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
-    """Put a disk of its own under a folder, with what was in it; only root may."""
+def own_disk(folder: Path) -> Iterator[Path]:
+    """Put a disk of its own under a folder, with what was in it, and a file that leaves 1 MiB; only root may."""
     kept = folder.with_name(f"{folder.name}-kept")
     folder.rename(kept)
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", folder], check=False).returncode:
+        folder.rmdir()
         kept.rename(folder)
-        pytest.skip("mounting a small disk takes root")
+        pytest.skip("mounting a disk takes root")
     try:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
-        yield
+        ballast = folder / "ballast"
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - 2**20)
+        yield ballast
     finally:
         subprocess.run(["umount", folder], check=True)
 
@@ -196,18 +200,17 @@ def test_a_full_disk_is_a_sentence_and_costs_nothing_finished(pipeline: Clone, t
     copy = pipeline.copy(tmp_path / "copy")
     before = (copy.folder / "data/features/train.npy").read_bytes()
     data = copy.folder / "data"
-    size = sum(file.stat().st_size for file in data.rglob("*") if file.is_file()) / 2**20
     copy.params({"features": {"views": 8}})
-    with small_disk(data, int(size) + 1):
+    with own_disk(data) as ballast:
         done = copy.run(sys.executable, "-m", "stages.extract_features")
-        assert done.returncode == 1
+        assert done.returncode == 1, done.stderr
         assert "error: " in done.stderr
         assert "the disk is full: free some space" in done.stderr
         assert "Traceback" not in done.stderr
         assert (data / "features/train.npy").read_bytes() == before
         assert not list(data.rglob("*.part"))
-        subprocess.run(["mount", "-o", "remount,size=200m", data], check=True)
-        copy.ok(sys.executable, "-m", "stages.extract_features")
+        ballast.unlink()
+        assert "0 of 504 views computed" in copy.ok(sys.executable, "-m", "stages.extract_features")
         subprocess.run(["mount", "-o", "remount,ro", data], check=True)
         done = copy.run(sys.executable, "-m", "stages.extract_features")
         assert done.returncode == 1
@@ -262,3 +265,24 @@ def test_a_tracking_server_in_trouble_costs_seconds(pipeline: Clone, tmp_path: P
     assert (copy.folder / "models/head/model.keras").read_bytes() == (
         pipeline.folder / "models/head/model.keras"
     ).read_bytes()
+
+
+def test_two_experiments_at_once_both_end(pipeline: Clone, tmp_path: Path) -> None:
+    """They share the store of features, DVC's cache and MLflow's database."""
+    clone = Clone(tmp_path / "clone")
+    shutil.copytree(pipeline.folder, clone.folder, symlinks=True)
+    shutil.rmtree(clone.folder / ".headstart")
+    rates = {"one": 0.002, "other": 0.003}
+    running = {
+        name: start(clone, "dvc", "exp", "run", "--temp", "--name", name, "-S", f"lr={rate}", "-S", "features.views=3")
+        for name, rate in rates.items()
+    }
+    said = {name: process.communicate(timeout=600)[0] for name, process in running.items()}
+    assert {name: process.returncode for name, process in running.items()} == dict.fromkeys(rates, 0), said
+    refs = clone.ok("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    made = {name: next(ref for ref in refs if ref.endswith(f"/{name}")) for name in rates}
+    locks = {name: yaml.safe_load(clone.ok("git", "show", f"{ref}:dvc.lock"))["stages"] for name, ref in made.items()}
+    for name, rate in rates.items():
+        assert locks[name]["train_head"]["params"]["params.yaml"]["lr"] == rate
+    assert locks["one"]["extract_features"]["outs"] == locks["other"]["extract_features"]["outs"]
+    assert locks["one"]["train_head"]["outs"] != locks["other"]["train_head"]["outs"]
