@@ -10,7 +10,7 @@ LOCK := requirements$(if $(filter-out 0 no,$(GPU)),-gpu).lock
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bench seeds compare soak lint types ui lock lint-ci clean venv
+.PHONY: help setup repro test bench seeds compare soak lint types audit ui lock lint-ci clean venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -55,7 +55,7 @@ repro: setup ## set-up, then the pipeline: what changed is run, the rest is ther
 	@$(IN_VENV) dvc repro $(ARGS)
 
 test: setup ## set-up, then the tests; ARGS="-m 'not pipeline'" for the quick ones alone
-	@$(IN_VENV) python -m pytest $(ARGS)
+	@$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --dist loadgroup $(ARGS)
 
 bench: setup ## what Headstart claims, measured: benchmarks/RESULTS.md, in an hour; ARGS="--quick" tries it out
 	@$(IN_VENV) python -m benchmarks $(ARGS)
@@ -67,7 +67,7 @@ compare: setup ## whether two experiments differ by more than chance: A=HEAD B=b
 	@$(IN_VENV) python -m headstart.compare $(A) $(B)
 
 soak: setup ## the long campaigns that `make test` leaves out: kills, every network, fuzzing; an hour or more
-	@$(IN_VENV) python -m pytest -m soak $(ARGS)
+	@$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --dist loadgroup -m soak $(ARGS)
 
 lint: setup ## ruff: mistakes, then formatting
 	@$(IN_VENV) ruff check .
@@ -75,6 +75,12 @@ lint: setup ## ruff: mistakes, then formatting
 
 types: setup ## mypy
 	@$(IN_VENV) mypy
+
+# Tests hold passwords made up for servers that are not there.
+audit: setup ## known vulnerabilities in the pinned packages (asks PyPI), secrets in the files that git tracks
+	@$(IN_VENV) pip-audit --disable-pip --require-hashes -r requirements.lock
+	@git ls-files -z | $(IN_VENV) xargs -0 detect-secrets-hook --disable-plugin HexHighEntropyString \
+	    --disable-plugin Base64HighEntropyString --exclude-files '^tests/|\.lock$$'
 
 # One worker for one reader, and none of the seven processes that wait for jobs of MLflow's own that we have not.
 ui: setup ## MLflow's pages, on this machine alone

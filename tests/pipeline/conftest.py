@@ -21,6 +21,13 @@ QUICK = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker: the pipeline's run is theirs in common, and takes a minute or two."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 class Clone:
     """A clone that commands run in, with this interpreter's tools and a tracking store of its own."""
 

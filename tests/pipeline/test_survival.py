@@ -136,12 +136,11 @@ def test_training_never_sees_the_test_split(pipeline: Clone, tmp_path: Path) -> 
         assert (copy.folder / made).read_bytes() == (pipeline.folder / made).read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
 @pytest.mark.parametrize(
-    ("file", "stage", "change"),
+    ("file", "damage", "stage", "change"),
     [
-        ("data/features/train.npy", "train_head", {"head": {"patience": 4}}),
-        ("models/head/head.keras", "fine_tune", {"fine_tune": {"patience": 4}}),
+        ("data/features/train.npy", "truncated", "train_head", {"head": {"patience": 4}}),
+        ("models/head/head.keras", "flipped", "fine_tune", {"fine_tune": {"patience": 4}}),
     ],
 )
 def test_a_damaged_cache_is_noticed_named_and_healed(
