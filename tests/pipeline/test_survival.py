@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -285,3 +287,43 @@ def test_two_experiments_at_once_both_end(pipeline: Clone, tmp_path: Path) -> No
         assert locks[name]["train_head"]["params"]["params.yaml"]["lr"] == rate
     assert locks["one"]["extract_features"]["outs"] == locks["other"]["extract_features"]["outs"]
     assert locks["one"]["train_head"]["outs"] != locks["other"]["train_head"]["outs"]
+
+
+@pytest.mark.soak
+def test_a_tracking_server_that_dies_under_way_costs_seconds(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    server = start(
+        Clone(tmp_path), sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path / 'there.db'}",
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+    )  # fmt: skip
+    try:
+        client = mlflow.MlflowClient(uri)
+        training = None
+        for _ in range(120):
+            time.sleep(1)
+            try:
+                if training is None:
+                    client.search_experiments()
+                    training = start(copy, sys.executable, "-m", "stages.fine_tune", MLFLOW_TRACKING_URI=uri)
+                found = client.get_experiment_by_name("headstart")
+                if found and client.search_runs([found.experiment_id]):
+                    break
+            except mlflow.MlflowException:
+                continue
+        assert training is not None
+        assert training.poll() is None, "it ended before the server could die"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.communicate()
+    died = time.monotonic()
+    said, _ = training.communicate(timeout=300)
+    assert training.returncode == 0, said
+    assert said.count("goes on without tracking") == 1
+    assert time.monotonic() - died < 120
+    made = "models/final/model.keras"
+    assert (copy.folder / made).read_bytes() == (pipeline.folder / made).read_bytes()
