@@ -46,7 +46,7 @@ def main() -> None:
     with workspace_kept():
         for seed in range(given.n):
             print(f"== seed {seed} of {given.n}", flush=True)
-            done = subprocess.run(["dvc", "exp", "run", "--force", "-S", f"seed={seed}", *changes], check=False)
+            done = subprocess.run(["dvc", "exp", "run", "-S", f"seed={seed}", *changes], check=False)
             if done.returncode:
                 raise stage.UserError(f"the run with seed {seed} failed, for the reason above")
             found.append(json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8")))

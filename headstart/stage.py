@@ -6,7 +6,9 @@ Knows nothing of data, networks or tracking.
 import errno
 import os
 import shutil
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from pathlib import Path
 
 from headstart import damage
 
+# Seconds that a stage has to leave after Ctrl-C. What it writes appears whole or not at all, so it may end anywhere.
+GRACE = 3.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -23,6 +27,7 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print a `UserError` as one sentence and exit with 1, without a traceback."""
+    before = signal.signal(signal.SIGINT, _interrupted)
     try:
         # Set by DVC, which has brought dvc.lock up to date by then. Who starts a stage by hand may have changed things.
         if (name := os.environ.get("DVC_STAGE")) and (damaged := damage.check(name)):
@@ -43,6 +48,16 @@ def run(main: Callable[[], None]) -> None:
         if error.errno in FULL or "requested and" in str(error):
             hint = "; the disk is full: free some space, then `dvc repro` goes on, nothing finished is lost"
         sys.exit(f"error: {where}{error.strerror or error}{hint}")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(signum: int, frame: object) -> None:
+    """Leave, and be gone in seconds: libraries swallow the exception, or finish something long before it counts."""
+    last = threading.Timer(GRACE, lambda: os._exit(128 + signum))
+    last.daemon = True
+    last.start()
+    raise KeyboardInterrupt
 
 
 @contextmanager
