@@ -1,8 +1,11 @@
 """What every stage promises: one sentence for a mistake, outputs that are whole or absent."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,45 @@ def test_a_text_that_can_not_be_written_leaves_the_old_one(tmp_path: Path) -> No
     with pytest.raises(UnicodeEncodeError):
         stage.write(tmp_path / "a.txt", "half \ud800")
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "error: there is not enough memory; close other programs"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "data/x.npy"),
+            "error: data/x.npy: No space .*the disk is full",
+        ),
+        (OSError("4096 requested and 1024 written"), "error: 4096 requested .*the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "data"), "error: data: Read-only file system$"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone.npy"), "error: gone.npy: No such file"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error: BaseException, said: str) -> None:
+    with pytest.raises(SystemExit, match=said) as caught:
+        stage.run(raising(error))
+    assert "\n" not in str(caught.value)
+
+
+def test_ctrl_c_ends_a_stage_that_swallows_it() -> None:
+    code = (
+        "import time\nfrom headstart import stage\nstage.GRACE = 0.5\n"
+        "def main():\n"
+        "    while True:\n"
+        "        try:\n            print('here', flush=True); time.sleep(60)\n"
+        "        except BaseException: pass\n"
+        "stage.run(main)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
