@@ -31,7 +31,7 @@ setup: venv ## fill .venv with the pinned packages; nothing to do while the lock
 	    .venv/bin/python -m pip install -qq --require-hashes -r $(LOCK) || \
 	        { echo "pip could not either. Behind a wall, name your package index to pip: 'pip config set global.index-url …'."; exit 1; }; \
 	fi; \
-	$(PLOTS_PAGE) && cp requirements.lock .venv/ && cp $(LOCK) .venv/ && \
+	$(PLOTS_PAGE) && $(COMMAND) && cp requirements.lock .venv/ && cp $(LOCK) .venv/ && \
 	echo "Installed. '. .venv/bin/activate' puts dvc, mlflow and python within reach."
 
 # Made anew when the folder was moved (scripts in .venv name their interpreter by its path) or when its Python is gone.
@@ -116,6 +116,13 @@ lock: venv ## solve pyproject.toml for requirements*.lock; pins stay if they can
 	.venv/bin/uv pip compile "$$@" pyproject.toml -o requirements.lock > .venv/solved; \
 	echo "Solving for requirements-gpu.lock: the same pins, and CUDA."; \
 	.venv/bin/uv pip compile "$$@" --extra gpu -c requirements.lock pyproject.toml -o requirements-gpu.lock > .venv/solved
+
+# Headstart is not installed but run from its folder: this is how its command finds it, wherever it is called.
+define COMMAND
+printf '%s\n' '#!/bin/sh' 'bin=$$(cd "$$(dirname "$$0")" && pwd)' \
+    'PYTHONPATH="$${bin%/.venv/bin}$${PYTHONPATH:+:$$PYTHONPATH}" exec "$$bin/python" -m headstart "$$@"' \
+    > .venv/bin/headstart && chmod +x .venv/bin/headstart
+endef
 
 # DVC's own page takes vega from a server far away; this one, named in .dvc/config, holds it.
 define PLOTS_PAGE
