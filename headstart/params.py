@@ -205,8 +205,8 @@ class Params(Section):
         if self.task.startswith("text"):
             if self.features.augment != "none":
                 raise ValueError(
-                    f"features.augment: {self.features.augment!r} is given, but there are no views of texts; it must be "
-                    "none with task text-classification, and features.views and evaluate.views 1"
+                    f"features.augment: {self.features.augment!r} is given, but texts have no views; it must be none "
+                    "with task text-classification, and features.views and evaluate.views 1"
                 )
             if self.evaluate.views > 1:
                 raise ValueError(f"evaluate.views: {self.evaluate.views} is given, texts have 1 view")

@@ -12,7 +12,8 @@ from headstart.backbones.saving import load_model
 from headstart.data.prepared import load
 from headstart.device import for_inference
 from headstart.evaluation import figures, prediction, report
-from headstart.features.inputs import Cached, OnTheFly
+from headstart.features import tokens
+from headstart.features.inputs import Cached, Source, fresh
 
 # Examples at a time. On a CPU, EfficientNetB0 takes 64 pictures of 300 pixels a side no faster than 8,
 # and three times the memory.
@@ -31,13 +32,14 @@ def main() -> None:
             f"data/features/test.npy has {len(embeddings)} rows of {embeddings.shape[1]} views, "
             f"the test split {len(test)} examples of {views}; `dvc repro` makes them fit"
         )
-    pictures = OnTheFly(prepared.images, test, settings.features.augment, settings.seed)
+    vocabulary = tokens.of_model(Path("models/final")) if Path("models/final/input.json").exists() else None
+    contents = fresh(prepared, "test", settings.features.augment, settings.seed, vocabulary)
     head_only = predicted("models/head/head.keras", Cached(embeddings), len(test), views, classes)
     # Without fine-tuning the final model is the head's, and what lies below the head has been through it already.
     if filecmp.cmp("models/final/model.keras", "models/head/model.keras", shallow=False):
         final = head_only
     else:
-        final = predicted("models/final/model.keras", pictures, len(test), views, classes)
+        final = predicted("models/final/model.keras", contents, len(test), views, classes)
     models = {"final": final, "head_only": head_only}
     said = report.report(truth, **models, groups=groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
 
@@ -56,13 +58,13 @@ def main() -> None:
     print(report.summary(said))
 
 
-def predicted(path: str, inputs: Cached, examples: int, views: int, classes: list[str]) -> NDArray[np.float32]:
+def predicted(path: str, inputs: Source, examples: int, views: int, classes: list[str]) -> NDArray[np.float32]:
     """The saved network's probabilities, a row per example and a column per class."""
     network = for_inference(load_model(Path(path)))
     try:
         found = prediction.predict(
             network.predict_on_batch, inputs, examples,
-            views=views, batch_size=BATCH, title=f"predict, {Path(path).parent.name}",
+            views=views, batch_size=BATCH, buckets=inputs.buckets, title=f"predict, {Path(path).parent.name}",
         )  # fmt: skip
     except ValueError as error:
         raise stage.UserError(f"{path}: {error}") from error

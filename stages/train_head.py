@@ -9,6 +9,7 @@ import numpy as np
 from headstart import device, identity, params, stage, tracking
 from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
+from headstart.features import inputs, tokens
 from headstart.features.inputs import Cached
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
@@ -43,6 +44,7 @@ def main() -> None:
         shuffle=False,
         devices=devices,
     )
+    vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
     optimizer = optimization.optimizer(settings.optimizer, settings.lr)
 
@@ -58,11 +60,13 @@ def main() -> None:
             save_model(head, folder / "head.keras")
             save_model(whole, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
+            if vocabulary:
+                tokens.save(vocabulary, folder)
         stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/train_head.csv", loop.curves(history))
         checkpoint.remove()
         run.metrics(summary)
-        run.model(whole, prepared.example_input(), prepared.classes)
+        run.model(whole, inputs.example(prepared, vocabulary), prepared.classes)
     print(loop.table("head", history))
 
 

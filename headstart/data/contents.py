@@ -1,4 +1,4 @@
-"""What a task's examples hold: the module that reads, stores and shows such contents. `prepare` knows no more of them."""
+"""What a task's examples hold: the module that reads, stores and shows it. `prepare` knows no more of it."""
 
 from types import ModuleType
 

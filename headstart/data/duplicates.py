@@ -79,7 +79,7 @@ def link(examples: pd.DataFrame, images: np.ndarray) -> "pd.Series[str]":
 
 
 def named(links: Sequence[tuple[int, int]], examples: pd.DataFrame) -> "pd.Series[str]":
-    """For each example the id of the first of those that it is linked with, if through others; None where there is none.
+    """For each example the id of the first of those that it is linked with, if through others; or None.
 
     Args:
         links: pairs of rows.

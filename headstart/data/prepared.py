@@ -9,7 +9,7 @@ import pandas as pd
 
 
 class Texts:
-    """Texts by row, out of one array of bytes, usually a memory map: each row holds one text, or two that are a pair."""
+    """Texts by row, out of one array of bytes, usually a memory map. A row holds one text, or two that are a pair."""
 
     def __init__(self, content: np.ndarray, ends: np.ndarray) -> None:
         """Take the bytes.

@@ -20,7 +20,7 @@ from headstart.data.duplicates import named
 # what they were measured on.
 WORDS = 5
 LEAST_JACCARD = 0.8
-# Of a signature. Of pairs with a Jaccard similarity of 0.8, 99.97 % agree in all rows of some band; of those with 0.3, 5 %.
+# Of a signature. Of pairs of a Jaccard similarity of 0.8, 99.97 % agree in all rows of a band; of those of 0.3, 5 %.
 BANDS, ROWS = 20, 5
 # Candidates of a text in a band: the nearest before it. A thousand texts of one form letter are a chain then.
 NEIGHBOURS = 32
@@ -70,7 +70,7 @@ def similarity(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def link(examples: pd.DataFrame, text: Callable[[int], str]) -> "pd.Series[str]":
-    """What texts that are nearly the same have in common, if through others: the id of the first; None for one of its own.
+    """What texts that are nearly the same have in common, if through others: the id of the first; or None.
 
     Args:
         examples: id and hash; of several with one hash the first stands for all.

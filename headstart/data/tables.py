@@ -196,6 +196,7 @@ def find_columns(
 
 
 def given_splits(path: Path, table: pd.DataFrame) -> pd.Series:
+    """The split cells by the names of `SPLITS`."""
     names = {cell: split_name(cell) for cell in table["split"].dropna().unique()}
     if unknown := [cell for cell, name in names.items() if name is None]:
         raise UserError(

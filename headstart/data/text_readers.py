@@ -63,7 +63,7 @@ def _tables_in(folder: Path) -> Path | None:
     found = named or [table for table in tables if table.suffix.lower() != ".txt"]
     if len(found) > 1:
         raise UserError(
-            f"data.path: {folder} holds several tables: {', '.join(table.name for table in found[:5])}; name one of them"
+            f"data.path: {folder} holds the tables {', '.join(table.name for table in found[:5])}; name one of them"
         )
     return found[0] if found else None
 

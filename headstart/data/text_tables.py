@@ -142,12 +142,12 @@ def _cell(value: Any) -> str | None:
 
 
 def _parquet(path: Path) -> Rows:
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import parquet
 
     try:
         table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not readable as Parquet: {' '.join(str(error).split())[:200]}") from None
     columns = [table.column(at).to_pylist() for at in range(table.num_columns)]
     cells = [[_cell(value) for value in row] for row in zip(*columns, strict=True)]

@@ -13,7 +13,8 @@ from headstart.backbones.graph import unfrozen
 from headstart.backbones.saving import load_model
 from headstart.data.prepared import Prepared
 from headstart.features import engine
-from headstart.features.inputs import Cached, OnTheFly, Source, ThroughFrozen
+from headstart.features.inputs import Cached, CachedByBucket, Source, ThroughFrozen, caches, fresh
+from headstart.features.tokens import Vocabulary
 from headstart.params import Params
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
@@ -22,18 +23,23 @@ from headstart.training.checkpoint import Checkpoint
 
 
 def fine_tune(
-    settings: Params, prepared: Prepared, on_epoch: loop.OnEpoch, checkpoint: Checkpoint
+    settings: Params,
+    prepared: Prepared,
+    vocabulary: Vocabulary | None,
+    on_epoch: loop.OnEpoch,
+    checkpoint: Checkpoint,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train the layers that `trainable_layers` unfreezes.
 
     Args:
         settings: all parameters.
         prepared: the data; the other inputs are where the earlier stages put them.
+        vocabulary: the network's, if it has one.
         on_epoch: told each epoch's numbers as they come.
         checkpoint: where the state is kept after each epoch.
 
     Returns:
-        The whole network, float32 pictures [b, s, s, 3] -> the task's output, with the weights of the best epoch;
+        The whole network, what the backbone takes -> the task's output, with the weights of the best epoch;
         and the history as `loop.fit` gives it.
 
     Raises:
@@ -51,7 +57,10 @@ def fine_tune(
     model = networks.on_top(cut.tail(network, at), head, "tail")
     device.compute_in(model, device.precision(given.precision))
 
-    source = {split: inputs(settings, prepared, split, at, activations["cached"]) for split in ("train", "validation")}
+    source = {
+        split: inputs(settings, prepared, split, at, activations["cached"], vocabulary)
+        for split in ("train", "validation")
+    }
     labels = {split: prepared.targets(split) for split in source}
     weights = task.class_weights(labels["train"], k)[labels["train"]] if given.class_weights else None
     train = Batches(
@@ -85,12 +94,19 @@ def fine_tune(
     return whole, history
 
 
-def inputs(settings: Params, prepared: Prepared, split: str, at: str, cached: bool) -> Source:
-    """Where the trained part's inputs come from: a cache, or pictures, through the frozen layers if there are any."""
+def inputs(
+    settings: Params, prepared: Prepared, split: str, at: str, cached: bool, vocabulary: Vocabulary | None
+) -> Source:
+    """The trained part's inputs: from a cache, or of the examples, through the frozen layers if there are any."""
     if cached:
-        return Cached(np.load(f"data/activations/{split}.npy", mmap_mode="r"))
+        file = Path(f"data/activations/{split}.npy")
+        if file.exists():
+            return Cached(np.load(file, mmap_mode="r"))
+        buckets = np.load(file.with_stem(f"{split}-buckets"))
+        files = caches(file, buckets)
+        return CachedByBucket({b: Cached(np.load(path, mmap_mode="r")) for b, path in files.items()}, buckets)
     features, backbone = settings.features, Path("models/backbone")
-    pictures = OnTheFly(prepared.images, prepared.of(split), features.augment, settings.seed)
+    made = fresh(prepared, split, features.augment, settings.seed, vocabulary)
     if at == next(iter(engine.read_graph(backbone).reads)):
-        return pictures
-    return ThroughFrozen(pictures, engine.load(backbone, at, features.engine, features.precision).run)
+        return made
+    return ThroughFrozen(made, engine.load(backbone, at, features.engine, features.precision).run)
