@@ -43,7 +43,7 @@ def backbone(name: str, size: int, within: Path, weights: str | None = None) -> 
     made = ROOT / "models" / "backbone"
     if weights is None and (made / "backbone.json").exists():
         facts = json.loads((made / "backbone.json").read_text())
-        if (facts["name"], facts["image_size"], facts["source"]) == (name, size, table.find(name).weights):
+        if (facts["name"], facts.get("image_size"), facts["source"]) == (name, size, table.find(name).weights):
             return made
     from headstart.backbones import build, export
     from headstart.backbones import weights as loading
@@ -51,7 +51,7 @@ def backbone(name: str, size: int, within: Path, weights: str | None = None) -> 
     entry = table.find(name)
     bare, provenance = loading.load(entry, size, weights, None)
     network = build.embedding_network(bare, entry, name)
-    facts = {"name": name, "image_size": size, "engine": entry.engine, **provenance._asdict()}
+    facts = {"name": name, "image_size": size, "input": {"kind": "picture", "size": size}, "engine": entry.engine, **provenance._asdict()}
     facts |= {"embedding": network.output_shape[1], "preprocessing": entry.preprocessing}
     (within / name).mkdir()
     export.write(network, facts, within / name, onnx=True)

@@ -130,6 +130,7 @@ class Features(Section):
 
     weights: str | None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    pooling: Literal["auto", "mean", "cls", "last"]
     views: Annotated[Int, Field(ge=1, le=64)]
     augment: Literal["none", "flip", "dihedral", "photo"]
     engine: Literal["auto", "onnxruntime", "openvino", "keras"]

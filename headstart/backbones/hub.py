@@ -1,0 +1,37 @@
+"""keras-hub, with what its release 0.32 writes wrongly into a saved model mended.
+
+Everything of ours that needs keras-hub imports it from here.
+"""
+
+import inspect
+from typing import Any
+
+import keras
+import keras_hub
+from keras_hub.src.models.llama.llama_decoder import LlamaTransformerDecoder
+from keras_hub.src.models.qwen3.qwen3_decoder import Qwen3TransformerDecoder
+
+models = keras_hub.models
+
+
+def _config(block: keras.Layer) -> dict[str, Any]:
+    """A block's configuration, as its constructor takes it.
+
+    keras-hub's own stops at an attribute that there is not (Llama's `rope_scaling_factor`) or leaves out what the
+    constructor wants (Qwen3's `head_dim`). Loading needs no mending, just what is written does.
+    """
+    config: dict[str, Any] = keras.Layer.get_config(block)
+    for name, parameter in inspect.signature(type(block).__init__).parameters.items():
+        if name == "self" or parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            continue
+        value = getattr(block, name)
+        if name == "activation":
+            value = keras.activations.serialize(value)
+        elif name == "kernel_initializer":
+            value = keras.initializers.serialize(value)
+        config[name] = value
+    return config
+
+
+for _block in (LlamaTransformerDecoder, Qwen3TransformerDecoder):
+    _block.get_config = _config
