@@ -51,7 +51,8 @@ def backbone(name: str, size: int, within: Path, weights: str | None = None) -> 
     entry = table.find(name)
     bare, provenance = loading.load(entry, size, weights, None)
     network = build.embedding_network(bare, entry, name)
-    facts = {"name": name, "image_size": size, "input": {"kind": "picture", "size": size}, "engine": entry.engine, **provenance._asdict()}
+    facts = {"name": name, "image_size": size, "engine": entry.engine, **provenance._asdict()}
+    facts["input"] = {"kind": "picture", "size": size}
     facts |= {"embedding": network.output_shape[1], "preprocessing": entry.preprocessing}
     (within / name).mkdir()
     export.write(network, facts, within / name, onnx=True)

@@ -26,8 +26,11 @@ def compute_in(model: keras.Model, precision: str) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             compute_in(layer, precision)
-        elif getattr(layer, "activation", None) is not keras.activations.softmax:
-            layer.dtype_policy = policy
+            continue
+        for part in layer._flatten_layers():  # a block of a transformer holds layers itself
+            softmax = isinstance(part, keras.layers.Softmax)
+            if not softmax and getattr(part, "activation", None) is not keras.activations.softmax:
+                part.dtype_policy = policy
 
 
 def share_work() -> int:

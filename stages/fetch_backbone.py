@@ -7,8 +7,11 @@ from headstart.backbones import table
 def main() -> None:
     settings = params.load()
     entry = table.find(settings.backbone)
-    from headstart.backbones import export, kinds  # a wrong name is told before Keras' slow import
+    import keras  # a wrong name is told before this slow import
 
+    from headstart.backbones import export, kinds
+
+    keras.utils.set_random_seed(0)  # of random weights, and of a dropout's generator, whose state is saved
     network, about, provenance, files = kinds.FETCH[entry.kind](settings, entry)
     facts = {
         "name": settings.backbone,

@@ -1,4 +1,4 @@
-"""Parting a Functional Keras network into a frozen lower part and a tail. Knows nothing of images or training."""
+"""Parting a Functional Keras network into a frozen lower part and a tail. Knows nothing of images, texts or training."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +8,17 @@ import keras
 from headstart.backbones.graph import Graph, in_topological_order
 
 
+def _call(operation: str, number: int) -> str:
+    """Name of an operation's call: the operation's own for the first one, which is all that most have."""
+    return f"{operation}:{number + 1}" if number else operation
+
+
 def _sources(config: Any) -> Iterator[str]:
-    """Names of the operations whose outputs an operation's serialised call arguments hold."""
+    """Names of the calls whose outputs an operation's serialised call arguments hold."""
     if isinstance(config, dict):
         if "keras_history" in config:
-            yield config["keras_history"][0]
+            operation, number, _ = config["keras_history"]
+            yield _call(operation, number)
         else:
             for value in config.values():
                 yield from _sources(value)
@@ -24,17 +30,18 @@ def _sources(config: Any) -> Iterator[str]:
 def graph(network: keras.Model) -> Graph:
     """The network's graph.
 
+    An operation that is called several times (ALBERT's one block is all of its blocks) is in it as often: as `name`,
+    `name:2` and so on. Its weights are those of the first call, so that unfreezing it cuts below all of them.
+
     Raises:
-        ValueError: an operation is called more than once, or is a network itself: names would not tell where to cut.
+        ValueError: an operation is a network itself: names would not tell where to cut.
     """
     reads: dict[str, list[str]] = {}
     for operation in network.get_config()["layers"]:
         name, calls = operation["name"], operation["inbound_nodes"]
-        if len(calls) > 1:
-            raise ValueError(f"{network.name} calls {name} {len(calls)} times, so that it can't be parted by names")
         if "layers" in operation["config"]:
             raise ValueError(f"{network.name} holds the network {name}; build it flat")
-        reads[name] = list(_sources(calls))
+        reads |= {_call(name, number): list(_sources(call)) for number, call in enumerate(calls or [[]])}
     ordered = in_topological_order(reads)
     weighted = {layer.name for layer in network.layers if layer.weights}
     return Graph(network.name, ordered, [name for name in ordered if name in weighted])
@@ -42,7 +49,9 @@ def graph(network: keras.Model) -> Graph:
 
 def output(network: keras.Model, at: str) -> keras.KerasTensor:
     """The output of operation `at`, which need not be a layer: the flip to BGR, for one, is none."""
-    return next(operation.output for operation in network.operations if operation.name == at)
+    name, _, number = at.partition(":")
+    operation = next(operation for operation in network.operations if operation.name == name)
+    return operation._inbound_nodes[int(number) - 1].output_tensors[0] if number else operation.output
 
 
 def lower(network: keras.Model, at: str) -> keras.Model:

@@ -4,14 +4,33 @@ Everything of ours that needs keras-hub imports it from here.
 """
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import keras
 import keras_hub
 from keras_hub.src.models.llama.llama_decoder import LlamaTransformerDecoder
 from keras_hub.src.models.qwen3.qwen3_decoder import Qwen3TransformerDecoder
+from keras_hub.src.utils.preset_utils import get_file
 
 models = keras_hub.models
+# The file of a network's weights: in keras-hub's layout, in Hugging Face's. Large networks have several, and neither.
+WEIGHTS = ("model.weights.h5", "model.safetensors")
+
+
+def file(preset: str, name: str) -> Path | None:
+    """A file of a preset: a name of keras-hub's, hf://ORG/NAME (both downloaded, or cached) or a folder's path.
+
+    Returns:
+        Where it lies; None if there is none of that name.
+
+    Raises:
+        OSError: it can't be downloaded.
+    """
+    try:
+        return Path(get_file(preset, name))
+    except FileNotFoundError:
+        return None
 
 
 def _config(block: keras.Layer) -> dict[str, Any]:

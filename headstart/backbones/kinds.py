@@ -44,8 +44,8 @@ def text(settings: Params, entry: Backbone) -> Fetched:
     bare, provenance, tokenizer = text_weights.load(entry, given.weights, given.sha256)
     pooling = entry.pooling if given.pooling == "auto" else given.pooling
     ids = text.Ids(
-        padding=tokenizing.padding(tokenizer, entry.marks),
-        separator=tokenizer.token_to_id(entry.marks.last) if entry.marks.last else None,
+        padding=tokenizing.padding(tokenizer, entry.vocabulary),
+        separator=tokenizer.token_to_id(entry.vocabulary.last) if entry.vocabulary.last else None,
     )
     network = text.embedding_network(bare, ids, pooling, settings.backbone)
     tokens = {

