@@ -10,14 +10,14 @@ import pandas as pd
 from headstart import device
 from headstart.backbones import cut
 from headstart.backbones.graph import unfrozen
-from headstart.backbones.saving import load_model
+from headstart.backbones.saving import load_model, plain
 from headstart.data.prepared import Prepared
 from headstart.features import engine
 from headstart.features.inputs import Cached, CachedByBucket, Source, ThroughFrozen, caches, fresh
 from headstart.features.tokens import Vocabulary
 from headstart.params import Params
 from headstart.tasks import TASKS
-from headstart.training import loop, networks, optimization
+from headstart.training import loop, lora, networks, optimization
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint
 
@@ -51,7 +51,10 @@ def fine_tune(
     k = len(prepared.classes)
     network = load_model(Path("models/backbone/backbone.keras"))
     head = load_model(Path("models/head/head.keras"))
-    cut.unfreeze(network, unfrozen(cut.graph(network), settings.trainable_layers), given.batch_norm == "trained")
+    names = unfrozen(cut.graph(network), settings.trainable_layers)
+    cut.unfreeze(network, names, given.batch_norm == "trained")
+    if given.lora_rank:
+        lora.enable(network, names, given.lora_rank)
     activations = json.loads(Path("data/activations/activations.json").read_text())
     at = activations["cut"]
     model = networks.on_top(cut.tail(network, at), head, "tail")
@@ -81,8 +84,11 @@ def fine_tune(
         devices=devices,
     )
     rate = optimization.schedule(settings.lr * given.lr_scale, len(train) * settings.epochs, given.warmup)
+    scales = None
+    if given.layer_decay < 1:
+        scales = optimization.layer_scales(network, names, given.layer_decay, model.trainable_variables)
     optimizer = optimization.optimizer(
-        settings.optimizer, rate, weight_decay=given.weight_decay, clip_norm=given.clip_norm
+        settings.optimizer, rate, weight_decay=given.weight_decay, clip_norm=given.clip_norm, scales=scales
     )
 
     history = loop.fit(
@@ -91,7 +97,7 @@ def fine_tune(
     )  # fmt: skip
     whole = networks.on_top(network, head, "final")
     device.compute_in(whole, "float32")
-    return whole, history
+    return plain(whole) if given.lora_rank else whole, history
 
 
 def inputs(

@@ -82,7 +82,7 @@ def test_an_archive_inside_the_archive_is_unpacked_beside_it(wheel: Path, into: 
 
 
 def test_an_inner_archive_that_is_not_there_is_named(wheel: Path, into: Path) -> None:
-    with pytest.raises(UserError, match="package:tiny-data==1.0 holds no other.zip"):
+    with pytest.raises(UserError, match=r"package:tiny-data==1\.0 holds no other\.zip"):
         sources.fetch("package:tiny-data==1.0#other.zip", sha256(wheel), into)
 
 
