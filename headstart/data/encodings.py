@@ -14,8 +14,8 @@ MARKS = {
 }
 # What English text that is not UTF-8 mostly is. A pound sign or a curly quote alone tells it from no other code page.
 USUAL = "cp1252"
-# Of bytes outside ASCII: with so few the guess by frequency is a lottery.
-FEW = 0.02
+# Bytes outside ASCII, and their share: with so few the guess by frequency is a lottery.
+FEW, SMALL_SHARE, TINY_SHARE = 32, 0.1, 0.02
 
 
 def decode(raw: bytes) -> tuple[str, str]:
@@ -31,7 +31,8 @@ def decode(raw: bytes) -> tuple[str, str]:
         return raw.decode("utf-8"), "utf-8"
     except UnicodeDecodeError as error:
         at = error.start
-    if b"\0" not in raw and sum(byte > 127 for byte in raw) < FEW * len(raw):
+    high = len(raw) - len(raw.translate(None, bytes(range(128, 256))))
+    if b"\0" not in raw and high < len(raw) * (SMALL_SHARE if high < FEW else TINY_SHARE):
         try:
             return raw.decode(USUAL), USUAL
         except UnicodeDecodeError:

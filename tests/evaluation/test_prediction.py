@@ -36,6 +36,21 @@ def test_a_compiled_network_sees_one_shape():
     assert seen == {(4, 1)}
 
 
+def test_examples_of_one_bucket_go_together_and_come_back_in_their_order():
+    buckets = np.array([16, 64, 16, 32, 64, 64, 16, 16, 32, 16])
+    seen = []
+
+    def fetched(rows, views):
+        assert len(set(buckets[rows])) == 1
+        seen.append(int(buckets[rows[0]]))
+        return fetch(rows, views)
+
+    plain = predict(halves, fetch, 10, views=2, batch_size=4)
+    found = predict(halves, fetched, 10, views=2, batch_size=4, buckets=buckets)
+    np.testing.assert_array_equal(found, plain)
+    assert seen == sorted(seen)
+
+
 def test_a_diverged_network_is_named_instead_of_scored():
     with pytest.raises(ValueError, match="diverged"):
         predict(lambda batch: np.full((len(batch), 2), np.nan), fetch, 3, views=1, batch_size=2)
