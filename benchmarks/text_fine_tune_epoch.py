@@ -1,7 +1,7 @@
 """Claim: an epoch of fine-tuning a text network on cached hidden states is a fraction of one through all of it.
 
-Seconds of an epoch of the top blocks and the head, fed from the cache by bucket as `fine_tune` does it, and of the whole
-network and head with the same blocks frozen, the usual way in Keras: `model.fit` on ids padded to the maximum. Same
+Seconds of an epoch of the top blocks and the head, fed from the cache by bucket as `fine_tune` does it, and of the
+whole network and head with the same blocks frozen, the usual way in Keras: `model.fit` on ids padded to the maximum. Same
 texts, batch size, optimizer; neither validates. In turn, for one cut and then for several `trainable_layers`.
 """
 
