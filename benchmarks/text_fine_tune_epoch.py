@@ -1,8 +1,8 @@
 """Claim: an epoch of fine-tuning a text network on cached hidden states is a fraction of one through all of it.
 
 Seconds of an epoch of the top blocks and the head, fed from the cache by bucket as `fine_tune` does it, and of the
-whole network and head with the same blocks frozen, the usual way in Keras: `model.fit` on ids padded to the maximum. Same
-texts, batch size, optimizer; neither validates. In turn, for one cut and then for several `trainable_layers`.
+whole network and head with the same blocks frozen, the usual way in Keras: `model.fit` on ids padded to the maximum.
+The same texts, batch size, optimizer; neither validates. In turn, for one cut and then for several `trainable_layers`.
 """
 
 from functools import partial
