@@ -1,4 +1,4 @@
-"""Parting a Functional Keras network into a frozen lower part and a tail. Knows nothing of what it is for."""
+"""Parting a Functional Keras network into a frozen lower part and a tail. Knows no pictures, texts or training."""
 
 from collections.abc import Iterator
 from typing import Any

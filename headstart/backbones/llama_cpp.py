@@ -23,21 +23,33 @@ class Decoder(NamedTuple):
 
     options: of keras-hub's LlamaBackbone.
     variables: path of each of its weights -> float32 values.
+    tokenizer: its words.
     """
 
     options: dict[str, Any]
     variables: dict[str, np.ndarray]
+    tokenizer: Tokenizer
 
 
-def read(path: Path) -> Decoder:
-    """The network.
+def read(path: Path, vocabulary: Vocabulary) -> Decoder:
+    """Read such a file.
+
+    Args:
+        path: of the file.
+        vocabulary: which of its words are marks.
 
     Raises:
-        UserError: not a GGUF file, not of the Llama kind, or incomplete.
+        UserError: not a GGUF file, not of the Llama kind, incomplete, or with words of an unknown kind.
     """
-    reader = _reader(path)
+    try:
+        reader = gguf.GGUFReader(path)
+    except (ValueError, OSError, IndexError, KeyError) as error:
+        raise UserError(f"features.weights: {path.name} can't be read as GGUF: {error}") from None
+    if (kind := _field(reader, path, "general.architecture")) != "llama":
+        raise UserError(f"features.weights: {path.name} holds a network of the kind {kind}; llama is what is read")
+    tokenizer = _tokenizer(reader, path, vocabulary)
     options = {
-        "vocabulary_size": len(_field(reader, path, "tokenizer.ggml.tokens")),
+        "vocabulary_size": tokenizer.get_vocab_size(),
         "num_layers": _field(reader, path, "llama.block_count"),
         "num_query_heads": _field(reader, path, "llama.attention.head_count"),
         "num_key_value_heads": _field(reader, path, "llama.attention.head_count_kv"),
@@ -78,7 +90,7 @@ def read(path: Path) -> Decoder:
             f"{ours}/feedforward_intermediate_dense/kernel": of(f"{theirs}.ffn_up.weight").T,
             f"{ours}/feedforward_output_dense/kernel": of(f"{theirs}.ffn_down.weight").T,
         }
-    return Decoder(options, variables)
+    return Decoder(options, variables, tokenizer)
 
 
 def _rotated(weight: np.ndarray, heads: int) -> np.ndarray:
@@ -95,13 +107,7 @@ def _heads(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.T.reshape(weight.shape[1], heads, -1)
 
 
-def tokenizer(path: Path, vocabulary: Vocabulary) -> Tokenizer:
-    """The words.
-
-    Raises:
-        UserError: they are of a kind other than byte-level BPE, or parted in a way that is not known.
-    """
-    reader = _reader(path)
+def _tokenizer(reader: gguf.GGUFReader, path: Path, vocabulary: Vocabulary) -> Tokenizer:
     kind, split = (_field(reader, path, f"tokenizer.ggml.{name}") for name in ("model", "pre"))
     if kind != "gpt2" or split not in tokenizing.SPLITS:
         raise UserError(
@@ -115,16 +121,6 @@ def tokenizer(path: Path, vocabulary: Vocabulary) -> Tokenizer:
     made.add_special_tokens([token for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL])
     made.add_tokens([token for token, kind in zip(tokens, types, strict=True) if kind == _USER_DEFINED])
     return tokenizing.marked(made, vocabulary)
-
-
-def _reader(path: Path) -> gguf.GGUFReader:
-    try:
-        reader = gguf.GGUFReader(path)
-    except (ValueError, OSError, IndexError, KeyError) as error:
-        raise UserError(f"features.weights: {path.name} can't be read as GGUF: {error}") from None
-    if (kind := _field(reader, path, "general.architecture")) != "llama":
-        raise UserError(f"features.weights: {path.name} holds a network of the kind {kind}; llama is what is read")
-    return reader
 
 
 def _field(reader: gguf.GGUFReader, path: Path, name: str) -> Any:

@@ -102,7 +102,7 @@ def _given(entry: Backbone, path: Path, sha256: str | None) -> Loaded:
 def _read(entry: Backbone, path: Path) -> tuple[keras.Model, Tokenizer]:
     """The network and the words of a folder or a GGUF file."""
     if path.suffix == ".gguf":
-        return _of_gguf(entry, path), llama_cpp.tokenizer(path, entry.vocabulary)
+        return _of_gguf(entry, path)
     try:
         network = _from_preset(entry, str(path))
     except (ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
@@ -130,10 +130,10 @@ def _from_preset(entry: Backbone, name: str) -> keras.Model:
     return network
 
 
-def _of_gguf(entry: Backbone, path: Path) -> keras.Model:
+def _of_gguf(entry: Backbone, path: Path) -> tuple[keras.Model, Tokenizer]:
     if not entry.builder.endswith(("LlamaBackbone", "Llama3Backbone")):
         raise UserError("features.weights: a .gguf file is read for backbones of the Llama kind alone, SmolLM2 for one")
-    options, values = llama_cpp.read(path)
+    options, values, tokenizer = llama_cpp.read(path, entry.vocabulary)
     network = hub.models.LlamaBackbone(**options)
     variables = {variable.path: variable for variable in network.weights}
     assert variables.keys() == values.keys()
@@ -143,7 +143,7 @@ def _of_gguf(entry: Backbone, path: Path) -> keras.Model:
                 f"features.weights: {path.name}: {name} is {values[name].shape}, expected was {tuple(variable.shape)}"
             )
         variable.assign(values[name])
-    return network
+    return network, tokenizer
 
 
 def _sha256(path: Path) -> str:
