@@ -1,6 +1,7 @@
 """Unfreeze the upper layers and train them with the head: models/final/."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def pass_on(settings: params.Params) -> None:
 
 def fine_tune(settings: params.Params) -> None:
     """Train, and write the whole network."""
+    if not settings.fine_tune.deterministic:
+        os.environ["TF_DETERMINISTIC_OPS"] = "0"  # TensorFlow reads it at its first operation, see stages/__init__.py
     from headstart.backbones.saving import save_model
     from headstart.training import fine_tuning, loop
     from headstart.training.checkpoint import Checkpoint
