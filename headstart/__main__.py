@@ -12,6 +12,7 @@ from headstart import stage
 
 # Each command, in the order of the help, with the line that says what it is for.
 COMMANDS: dict[str, str] = {
+    "predict": "A trained model's word on pictures.",
     "compare": "Whether two experiments differ by more than chance.",
     "seeds": "The pipeline with several seeds: mean, range and interval.",
 }
