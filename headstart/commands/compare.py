@@ -2,8 +2,6 @@
 
 import click
 
-from headstart import compare
-
 
 @click.command(epilog="Example: headstart compare HEAD bold-lynx")
 @click.argument("first")
@@ -14,4 +12,6 @@ def main(first: str, second: str | None) -> None:
     FIRST and SECOND are commits, branches, tags or experiments' names; without SECOND the workspace is compared. Behind
     the answer is the paired bootstrap over the test examples that both were judged by.
     """
+    from headstart import compare
+
     click.echo(compare.experiments(first, second))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -43,8 +44,8 @@ def main(
 ) -> None:
     """Say what the trained model sees in pictures.
 
-    PATH is a picture, a folder (with all folders below it), a table of paths (.csv, .tsv; .txt with a path a line), or -
-    for the standard input: paths, one a line, or a single picture.
+    PATH is a picture, a folder (with all folders below it), a table of paths (.csv, .tsv; .txt with a path a line), or
+    - for the standard input: paths, one a line, or a single picture.
 
     Pictures are decoded, resized and averaged over views as the evaluation did it. One that can't be read is named with
     its reason, and the others go on: the exit status is 1 only if none could be read.
@@ -65,7 +66,9 @@ def main(
     # Lines that run over a terminal show themselves how far it is.
     hidden = not sys.stderr.isatty() or (output is None and sys.stdout.isatty())
     total = None if hidden or inputs.STDIN in paths else sum(1 for _ in examples())
-    bar = tqdm(predict(network, examples()), total=total, unit=" pictures", disable=hidden)
+    predictions = predict(network, examples())
+    begun = list(islice(predictions, 1))  # what is wrong with a path is said before anything is written
+    bar = tqdm(chain(begun, predictions), total=total, unit=" pictures", disable=hidden)
     counts = {"read": 0, "failed": 0}
 
     def counted(found: "Iterable[Prediction]") -> "Iterator[Prediction]":

@@ -2,8 +2,6 @@
 
 import click
 
-from headstart import seeds
-
 
 @click.command(epilog="Example: headstart seeds 5 -S lr=3e-4")
 @click.argument("n", type=click.IntRange(min=2))
@@ -14,4 +12,6 @@ def main(n: int, changes: tuple[str, ...]) -> None:
     Each figure gets its mean over the seeds, its range and the 95 % interval of the mean. The workspace is left as
     it was.
     """
+    from headstart import seeds
+
     click.echo(seeds.run(n, changes))

@@ -1,4 +1,4 @@
-"""Predictions as text: a table to read, CSV, JSON, or a line of JSON each. Pieces of text as they come, nothing kept."""
+"""Predictions as text: a table to read, CSV, JSON, or a line of JSON each. Pieces of text, as they come."""
 
 import csv
 import io

@@ -34,8 +34,8 @@ def examples(paths: Sequence[str], task: str, stdin: BinaryIO, column: str | Non
     """The examples behind paths, one after the other; nothing is kept.
 
     Args:
-        paths: files, folders (with all below them, in order), tables (.csv, .tsv, .tab; .txt has a path a line), or `-`:
-            the standard input, paths or one picture's content. A file that is not there is an example like any other.
+        paths: files, folders (with all below them, in order), tables (.csv, .tsv, .tab; .txt: a path a line), or `-`,
+            the standard input: paths, or one picture's content. A file that is not there is an example like any other.
         task: of the model.
         stdin: the standard input.
         column: of a table's paths; by default found by its usual names or by what is in it.
