@@ -43,6 +43,8 @@ def main() -> None:
 
     with stage.whole("evaluation") as folder:
         report.predictions(test, classes, models["final"]).to_csv(folder / "predictions.csv", index=False)
+        # So that `headstart predict` looks at a picture as it was looked at here.
+        (folder / "inference.json").write_text(json.dumps({"views": views}) + "\n")
     with stage.whole("plots/evaluate") as folder:
         for name, table in report.plots(truth, models, classes).items():
             (folder / name).parent.mkdir(exist_ok=True)
