@@ -11,7 +11,9 @@ import stages  # noqa: F401  # settings of Keras and TensorFlow, as a stage has 
 from headstart import stage
 
 # Each command, in the order of the help, with the line that says what it is for.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "report": "The page about a run, of the workspace or of any experiment",
+}
 
 
 class Commands(click.Group):
