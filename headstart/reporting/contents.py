@@ -131,6 +131,8 @@ def confusion(read: Read, names: Sequence[str]) -> Json:
         "pairs": [{"actual": names[a], "predicted": names[b], "n": n} for n, (a, b) in wrong[:PAIRS]],
         "wrong": sum(n for n, _ in wrong),
         "n": len(table),
+        "rows": [],
+        "picture": None,
     }
     if len(names) <= NUMBERS:
         found["rows"] = [
@@ -225,13 +227,14 @@ def mistakes(read: Read) -> list[Json]:
     """The most confident mistakes: pictures beside themselves under their heat map, or tokens with their evidence."""
     content = read("evaluation/mistakes.json")
     rows: list[Json] = json.loads(content) if content else []
+    rows = [{"picture": None, "heat": None, "tokens": None} | row for row in rows]
     packed = read("evaluation/mistakes.npz")
     if packed:
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             for row, picture, evidence in zip(rows, arrays["pictures"], arrays["evidence"], strict=True):
                 row |= {"picture": _jpeg(picture), "heat": _heat(evidence)}
     for row in rows:
-        if tokens := row.get("tokens"):
+        if tokens := row["tokens"]:
             most = max((abs(value) for _, value in tokens), default=0) or 1
             row["tokens"] = [
                 {"text": text, "for": max(v, 0) / most, "against": max(-v, 0) / most} for text, v in tokens

@@ -3,8 +3,9 @@
 Refuses to know what is in them.
 """
 
+import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from headstart.stage import UserError
@@ -52,18 +53,21 @@ def _from_disk(path: str) -> bytes | None:
         return None
 
 
-def earlier(rev: str | None, metrics: bytes | None) -> str | None:
+def earlier(rev: str | None, metrics: bytes, figures: Iterable[str]) -> str | None:
     """The last commit with other results on the test split: HEAD if the workspace's differ from it, else one before.
 
     Args:
         rev: what to start from; None: HEAD.
         metrics: content of metrics/evaluate.json to differ from.
+        figures: names of those that count.
 
     Returns:
         Its hash; None if there is none, or this is no repository of git.
     """
+    figures, here = tuple(figures), json.loads(metrics)
     for commit in _git("log", f"--max-count={FAR}", "--format=%H", commit_of(rev) or "HEAD", "--", METRICS).split():
-        if (found := _git("show", f"{commit}:{METRICS}").encode()) and found != metrics:
+        there = json.loads(_git("show", f"{commit}:{METRICS}") or "{}")
+        if there and any(there.get(figure) != here.get(figure) for figure in figures):
             return commit
     return None
 

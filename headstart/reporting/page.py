@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from headstart import compare, stage
+from headstart import stage
 from headstart.reporting import contents, held
 from headstart.stage import UserError
 
@@ -35,7 +35,7 @@ def write(rev: str | None = None, against: str | None = None, into: str | Path =
             f"{held.METRICS} of {where} is not there: `dvc repro` makes it, `dvc pull` fetches what others made"
         )
     name = rev or os.environ.get("DVC_EXP_NAME") or "workspace"
-    other = against or held.earlier(rev, metrics)
+    other = against or held.earlier(rev, metrics, contents.FIGURES)
     commit = held.commit_of(rev) or ""
     facts = {"name": name, "commit": commit, "workspace": rev is None}
     stage.write(into, render(read, facts, compared(read, name, other, named=against)))
@@ -69,6 +69,8 @@ def compared(read: held.Read, name: str, other: str | None, *, named: str | None
     """
     if other is None:
         return None
+    from headstart import compare  # scikit-learn takes longer than all else here
+
     before = held.reader(other)
     metrics = contents.read_json(before, held.METRICS)
     title = named or f"{other[:8]}, “{held.subject(other)}”"

@@ -2,18 +2,21 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from headstart.reporting import page
 from headstart.stage import UserError
 
+ROOT = Path(__file__).parents[2]
 Leave = Callable[..., dict[str, bytes]]
 FACTS = {"name": "bold-lynx", "commit": "0123456789abcdef", "workspace": False}
-# Elements that HTML closes by itself.
-OPEN = {"meta", "link", "br", "img", "th", "td", "tr", "i"}
+# Elements without a closing tag.
 VOID = {"meta", "link", "br", "img"}
 
 
@@ -199,3 +202,73 @@ def test_changed_parameters_are_named(leave: Leave, monkeypatch: pytest.MonkeyPa
 def test_the_same_revision_twice_is_a_sentence() -> None:
     with pytest.raises(UserError, match="given twice"):
         page.write("HEAD", "HEAD")
+
+
+def test_the_page_needs_neither_tensorflow_nor_keras() -> None:
+    code = (
+        "import sys, headstart.commands.report; print({'keras', 'tensorflow', 'sklearn', 'mlflow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.fixture
+def repository(leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of git and DVC with results committed twice: a worse run, then the one that is there."""
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        "git init -q",
+        "git config user.name tests",
+        "git config user.email tests@localhost",
+        "dvc init -q",
+    ):
+        subprocess.run(command.split(), check=True)
+    for skill, message in ((0.5, "worse"), (6.0, "better")):
+        for path, content in leave(["a", "b"], skill=skill).items():
+            file = tmp_path / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        subprocess.run(["git", "add", "."], check=True)
+        subprocess.run(["git", "commit", "-qm", message], check=True)
+    return tmp_path
+
+
+def test_a_run_is_compared_with_the_last_commit_of_other_results(repository: Path) -> None:
+    assert "“worse”" in text(page.write().read_text())
+    # The same results under other bytes are no other results.
+    metrics = repository / "metrics/evaluate.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()), indent=3))
+    subprocess.run(["git", "commit", "-qam", "only laid out anew"], check=True)
+    said = text(page.write().read_text())
+    assert re.search(r"Against [0-9a-f]{8}, “worse”", said)
+    assert "more than chance" in said
+
+
+def test_a_page_of_any_commit_is_made_from_what_it_holds(repository: Path) -> None:
+    before = text(page.write("HEAD~1", into="before.html").read_text())
+    assert "Against" not in before
+    assert "commit " in before
+    here, there = (text(page.write(rev, "HEAD~1", into="x.html").read_text()) for rev in (None, "HEAD"))
+    assert here.partition("accuracy on")[2] == there.partition("accuracy on")[2]
+
+
+def test_a_revision_that_is_none_is_a_sentence(repository: Path) -> None:
+    for rev, against in (("nowhere", None), (None, "nowhere")):
+        with pytest.raises(UserError, match=r"^nowhere: there is no such revision"):
+            page.write(rev, against)
+
+
+def test_without_git_there_is_nothing_to_compare_with(
+    leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path, content in leave(["a", "b"]).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    assert "Against" not in text(page.write().read_text())
+
+
+def test_a_workspace_without_results_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"metrics/evaluate\.json of the workspace is not there"):
+        page.write()
