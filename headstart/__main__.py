@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "seeds": "The pipeline with several seeds: mean, range and interval.",
     "doctor": "What this machine has, and what is wrong with it.",
     "completion": "What a shell needs to complete these commands.",
+    "report": "The page about a run, of the workspace or of any experiment.",
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,9 @@ def main() -> None:
         # How a raw picture became a row, for pictures that come later.
         inputs = {"image_size": prepare.image_size, "resize": prepare.resize, **survey._asdict()}
         stage.write(folder / "inputs.json", json.dumps(inputs, indent=2) + "\n")
+        # For the model card; so that no later stage needs the raw data.
+        origin = Path("data/fetched", "SOURCE.json")
+        stage.write(folder / "source.json", origin.read_text(encoding="utf-8") if origin.exists() else "{}\n")
 
         conflicts = duplicates.conflicts(examples)
         notes += said
