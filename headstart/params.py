@@ -165,6 +165,7 @@ class FineTune(Section):
     layer_decay: Annotated[Float, Field(gt=0, le=1)]
     lora_rank: Annotated[Int, Field(ge=0, le=512)]
     batch_norm: Literal["frozen", "trained"]
+    deterministic: Bool
     class_weights: Bool
     patience: Count
 

@@ -1,10 +1,11 @@
 """Unfreeze the upper layers and train them with the head: models/final/."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
-from headstart import identity, params, stage, tracking
+from headstart import facts, identity, params, stage, tracking
 from headstart.data.prepared import load
 from headstart.features import inputs, tokens
 
@@ -34,6 +35,8 @@ def pass_on(settings: params.Params) -> None:
 
 def fine_tune(settings: params.Params) -> None:
     """Train, and write the whole network."""
+    if not settings.fine_tune.deterministic:
+        os.environ["TF_DETERMINISTIC_OPS"] = "0"  # TensorFlow reads it at its first operation, see stages/__init__.py
     from headstart.backbones.saving import save_model
     from headstart.training import fine_tuning, loop
     from headstart.training.checkpoint import Checkpoint
@@ -44,10 +47,10 @@ def fine_tune(settings: params.Params) -> None:
         network, history = fine_tuning.fine_tune(settings, prepared, vocabulary, run.epoch, checkpoint)
         summary = loop.summary(history)
         with stage.whole("models/final") as folder:
+            known = tokens.save(vocabulary, folder)
             save_model(network, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
-            if vocabulary:
-                tokens.save(vocabulary, folder)
+            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed, **known)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", loop.curves(history))
         checkpoint.remove()

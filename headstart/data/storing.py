@@ -35,6 +35,7 @@ class Stored(NamedTuple):
     quarantine: id, path and reason of the others.
     facts: for the metrics.
     about: for the page.
+    inputs: how a raw example became a row of the contents.
     notes: a sentence each, for the user.
     """
 
@@ -42,6 +43,7 @@ class Stored(NamedTuple):
     quarantine: pd.DataFrame
     facts: dict[str, Any]
     about: About
+    inputs: dict[str, Any]
     notes: list[str]
 
 

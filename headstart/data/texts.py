@@ -91,6 +91,7 @@ def store(examples: pd.DataFrame, settings: params.Prepare, folder: Path) -> Sto
             sizes=[(share, f"{n:,}") for share, n in spread.items()],
             style=STYLE,
         ),
+        {},
         notes,
     )  # fmt: skip
 

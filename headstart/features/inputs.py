@@ -102,6 +102,10 @@ class OnTheFly(Cached):
         self.buckets = np.zeros(len(examples), int)
         self.augment, self.seed = augment, seed
 
+    def originals(self, rows: np.ndarray) -> np.ndarray:
+        """Uint8 [b, s, s, c]: the pictures as they are."""
+        return self.cache[self.where[rows]]
+
     def counts(self) -> dict[str, int]:
         """How many there are."""
         return {"pictures": len(self.where)}
@@ -132,6 +136,10 @@ class Tokens:
         self.cut = np.concatenate([np.zeros(0, bool), *(part.cut for part in parts)])
         self.hashes = [name for part in parts for name in part.hashes]
         self.buckets = tokens.buckets(self.lengths, vocabulary.max_tokens)
+
+    def originals(self, rows: np.ndarray) -> list[tokens.Pieces]:
+        """The texts as the network takes them, unpadded, and which of their characters each token stands for."""
+        return [tokens.pieces(self.vocabulary, self.texts[row]) for row in self.where[rows]]
 
     def counts(self) -> dict[str, int]:
         """How many there are, how many were cut off, and the tokens of all."""

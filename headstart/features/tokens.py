@@ -13,9 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from headstart import facts
+
 # Lengths to which texts are padded. Each at most half as long again as the one before, so that a third of the work is
 # padding at worst; the fewer there are, the fuller the batches.
 LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+FILE = "tokenizer.json"
 # Texts tokenized at a time.
 AT_ONCE = 1024
 
@@ -51,20 +54,23 @@ class Surveyed(NamedTuple):
 def of_backbone(folder: Path, max_tokens: int) -> Vocabulary:
     """The vocabulary of a network as `fetch_backbone` left it; texts may be cut off earlier than it would."""
     given = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))["input"]
-    return _load(folder / "tokenizer.json", given["padding"], min(max_tokens, given["max_tokens"]))
+    return _load(folder / FILE, given["padding"], min(max_tokens, given["max_tokens"]))
 
 
-def of_model(folder: Path) -> Vocabulary:
-    """The vocabulary that `save` left beside a trained model."""
-    given = json.loads((folder / "input.json").read_text(encoding="utf-8"))
-    return _load(folder / "tokenizer.json", given["padding"], given["max_tokens"])
+def of_model(folder: Path) -> Vocabulary | None:
+    """The vocabulary that `save` left beside a trained model; None if it needs none."""
+    if not (folder / FILE).exists():
+        return None
+    given = facts.read(folder)
+    return _load(folder / FILE, given["padding"], given["max_tokens"])
 
 
-def save(vocabulary: Vocabulary, folder: Path) -> None:
-    """Write tokenizer.json and input.json."""
-    shutil.copyfile(vocabulary.file, folder / "tokenizer.json")
-    given = {"kind": "tokens", "padding": vocabulary.padding, "max_tokens": vocabulary.max_tokens}
-    (folder / "input.json").write_text(json.dumps(given) + "\n")
+def save(vocabulary: Vocabulary | None, folder: Path) -> dict[str, int]:
+    """Put the tokenizer, if there is one, into a model's folder; what belongs into the facts beside it."""
+    if vocabulary is None:
+        return {}
+    shutil.copyfile(vocabulary.file, folder / FILE)
+    return {"padding": vocabulary.padding, "max_tokens": vocabulary.max_tokens}
 
 
 def _load(file: Path, padding: int, max_tokens: int) -> Vocabulary:
@@ -96,6 +102,39 @@ def survey(vocabulary: Vocabulary, texts: Sequence[tuple[str, ...]]) -> Surveyed
         cut.append(bool(encoding.overflowing))
         hashes.append(hashlib.sha256(np.array(encoding.ids, "<i4")).hexdigest())
     return Surveyed(np.array(lengths, int), np.array(cut, bool), hashes)
+
+
+class Pieces(NamedTuple):
+    """A text in tokens.
+
+    ids: int32 [tokens].
+    words: number of the word that each token belongs to, None for one that is no text.
+    shown: of each word, the characters that it stands for.
+    padding: id that fills a text up.
+    """
+
+    ids: np.ndarray
+    words: list[int | None]
+    shown: list[str]
+    padding: int
+
+
+def pieces(vocabulary: Vocabulary, text: tuple[str, ...]) -> Pieces:
+    """One text, or a pair, with the words behind its tokens."""
+    encoding = vocabulary.tokenizer.encode(*text)
+    numbers: dict[tuple[int, int], int] = {}
+    shown: list[str] = []
+    words: list[int | None] = []
+    for part, word, (begin, end) in zip(encoding.sequence_ids, encoding.word_ids, encoding.offsets, strict=True):
+        if part is None or word is None:
+            words.append(None)
+            continue
+        if (part, word) not in numbers:
+            numbers[part, word] = len(shown)
+            shown.append("")
+        words.append(numbers[part, word])
+        shown[-1] += text[part][begin:end]
+    return Pieces(np.array(encoding.ids, np.int32), words, [word.strip() for word in shown], vocabulary.padding)
 
 
 def _plain(texts: Sequence[tuple[str, ...]]) -> list[str | tuple[str, ...]]:
