@@ -109,7 +109,9 @@ def learning(read: Read) -> list[Json]:
                 lines = [Line(epochs, curve, look, dots=True) for curve, look in zip(curves, ("s0", "s1"), strict=True)]
                 ends = f"training ends at {curves[0][-1]:.3f}, validation at {curves[1][-1]:.3f}"
                 says = f"{title}, {kind} over {len(epochs)} epochs: {ends}"
-                charts.append({"title": f"{title}: {kind}", "svg": chart(lines, says=says, x="epoch", y=kind)})
+                charts.append(
+                    {"title": f"{title}: {kind}", "svg": chart(lines, says=says, x="epoch", y=kind, whole=True)}
+                )
         found.append(
             {"title": title, "charts": charts, "best": summary.get("best_epoch"), "epochs": summary.get("epochs")}
         )
