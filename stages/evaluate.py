@@ -54,7 +54,7 @@ def main() -> None:
     # One look, as whoever asks the saved model about a picture has.
     plain = final[:, 0]
     said["calibration"], scaled = calibration.report((prepared.targets("validation"), validation[:, 0]), (truth, plain))
-    reliability = {"before": plain, "after": scaled}
+    reliability: report.Models = {"before": plain, "after": scaled}
 
     wrong = mistakes.most_confident(test, truth, models["final"], classes)
     explained = explain(settings.task, prepared.images[test.index[wrong["row"]]], wrong, classes)
