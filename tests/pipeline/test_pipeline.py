@@ -79,6 +79,7 @@ def test_a_second_repro_runs_nothing(pipeline: Clone) -> None:
         ("headstart/training/loop.py", ["train_head", "fine_tune"]),
         ("headstart/params.py", []),
         ("headstart/tracking.py", []),
+        ("headstart/reporting/page.html", []),
     ],
 )
 def test_editing_code_reruns_only_what_uses_it(pipeline: Clone, file: str, stages: list[str]) -> None:
@@ -94,8 +95,9 @@ def test_editing_code_reruns_only_what_uses_it(pipeline: Clone, file: str, stage
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ({"lr": 0.01}, ["train_head", "fine_tune"]),
-        ({"trainable_layers": 0}, ["cache_activations", "fine_tune"]),
+        # The model card names the settings of the trainings.
+        ({"lr": 0.01}, ["train_head", "fine_tune", "evaluate"]),
+        ({"trainable_layers": 0}, ["cache_activations", "fine_tune", "evaluate"]),
         ({"head": {"hidden": [16]}}, ["train_head"]),
         ({"evaluate": {"bootstrap": 300}}, ["evaluate"]),
         ({"tracking": {"experiment": "another"}}, []),
