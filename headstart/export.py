@@ -240,7 +240,7 @@ def _onnx_int8(network: "keras.Model", path: Path, sample: Pictures) -> None:
 
         def get_next(self) -> dict[str, Pictures] | None:
             batch = next(self.batches, None)
-            return None if batch is None else {network.input_names[0]: batch}
+            return None if batch is None else {network.inputs[0].name: batch}
 
     whole = path.with_name("float.onnx")
     _onnx(network, whole, sample)
