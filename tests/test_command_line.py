@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help, completion, recipes, the doctor. The commands' own work has its own tests."""
+"""The command line as a user meets it: help, completion, recipes, the doctor. What commands do has tests elsewhere."""
 
 import importlib
 import os
@@ -18,7 +18,7 @@ from headstart import __main__, doctor, recipes
 from headstart.stage import UserError
 
 ROOT = Path(__file__).parents[1]
-# Commands must not load these before they know that they need them: completion asks for a command at every press of tab.
+# Commands must not load these before they know that they need them: every press of tab asks for a command.
 HEAVY = ("dvc", "keras", "mlflow", "numpy", "pandas", "sklearn", "tensorflow")
 
 
@@ -112,7 +112,7 @@ def test_recipes_are_listed_with_what_runs_them_and_printed() -> None:
         assert f"$ cp recipes/{name}.yaml params.yaml && dvc repro" in listed
         assert run("recipes", name).output == (ROOT / f"recipes/{name}.yaml").read_text()
     assert "105 microscope pictures of plankton" in listed
-    with pytest.raises(UserError, match="no recipe 'plankton'.*did you mean 'planktonclas'"):
+    with pytest.raises(UserError, match=r"no recipe 'plankton'.*did you mean 'planktonclas'"):
         run("recipes", "plankton")
 
 
