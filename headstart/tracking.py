@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from headstart import live
 from headstart.params import Params
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Run:
         self._safely(lambda: mlflow.log_metrics(values, step=epoch))
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Log an epoch's numbers."""
+        """Log an epoch's numbers, and tell them to a sweep that watches."""
+        live.tell(epoch, values)
         self.metrics(values, epoch)
 
     def figure(self, figure: "matplotlib.figure.Figure", name: str) -> None:
