@@ -11,7 +11,10 @@ import stages  # noqa: F401  # settings of Keras and TensorFlow, as a stage has 
 from headstart import stage
 
 # Each command, in the order of the help, with the line that says what it is for.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "sweep": "A search over the parameters, judged by the validation split.",
+    "find-lr": "A learning rate to begin with, by a range test.",
+}
 
 
 class Commands(click.Group):

@@ -18,14 +18,16 @@ class Epoch(NamedTuple):
 
     stage: str
     epoch: int
-    values: dict[str, float]
+    numbers: dict[str, float]
 
 
-def tell(epoch: int, values: dict[str, float]) -> None:
+def tell(epoch: int, numbers: dict[str, float]) -> None:
     """Write down an epoch of the stage that DVC runs; a training that goes on tells its earlier epochs once more."""
     if path := os.environ.get(FILE):
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": os.environ.get("DVC_STAGE", ""), "epoch": epoch, "values": values}) + "\n")
+            file.write(
+                json.dumps({"stage": os.environ.get("DVC_STAGE", ""), "epoch": epoch, "numbers": numbers}) + "\n"
+            )
 
 
 def read(path: Path) -> Iterator[Epoch]:
