@@ -107,7 +107,7 @@ def key(tried: Space, values: dict[str, Any]) -> str:
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     del stages[BEYOND]
     fixed = changed(values, dict.fromkeys(tried))
-    made = [Path(p) for s in stages.values() for k in ("outs", "metrics") for o in s.get(k, []) for p in _paths(o)]
+    made = [Path(p) for s in stages.values() for k in ("outs", "metrics", "plots") for o in s.get(k, []) for p in _paths(o)]
     read = {
         re.sub(r"\$\{(.+?)\}", lambda found: str(_at(values, found[1])), dep)
         for stage in stages.values()
