@@ -20,7 +20,7 @@ def predict(
     batch_size: int,
     title: str = "predict",
 ) -> NDArray[np.float32]:
-    """The network's probabilities [examples, k], each the mean over an example's views; a progress bar on a terminal.
+    """The network's probabilities [examples, views, k], with a progress bar on a terminal.
 
     The last batch is filled up with its own last example, so that a compiled network sees one shape only.
 
@@ -46,7 +46,7 @@ def predict(
                 raise ValueError(f"a network's output of shape {output.shape}; [{batch_size}, classes] is needed")
             found.append(output[: total - first])
             bar.update(len(found[-1]))
-    probabilities = np.concatenate(found).reshape(examples, views, -1).mean(axis=1)
+    probabilities = np.concatenate(found).reshape(examples, views, -1)
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities that are not numbers; its training diverged, try a smaller lr")
     return probabilities

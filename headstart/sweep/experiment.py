@@ -115,7 +115,7 @@ def remove_other(name: str, changes: Mapping[str, Any]) -> None:
 
 
 def committed(of: str) -> dict[str, Any] | None:
-    """    """The metrics of a stage in the commit checked out: what DVC makes of an experiment that changes none."""
+    """The metrics of a stage in the commit checked out: what DVC makes of an experiment that changes none."""
     return _metrics("HEAD", of)
 
 
