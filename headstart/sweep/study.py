@@ -107,7 +107,8 @@ def key(tried: Space, values: dict[str, Any]) -> str:
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     del stages[BEYOND]
     fixed = changed(values, dict.fromkeys(tried))
-    made = [Path(p) for s in stages.values() for k in ("outs", "metrics", "plots") for o in s.get(k, []) for p in _paths(o)]
+    kinds = ("outs", "metrics", "plots")
+    made = [Path(p) for stage in stages.values() for k in kinds for out in stage.get(k, []) for p in _paths(out)]
     read = {
         re.sub(r"\$\{(.+?)\}", lambda found: str(_at(values, found[1])), dep)
         for stage in stages.values()

@@ -22,7 +22,11 @@ from headstart.training.checkpoint import Checkpoint
 
 
 def fine_tune(
-    settings: Params, prepared: Prepared, on_epoch: loop.OnEpoch, checkpoint: Checkpoint
+    settings: Params,
+    prepared: Prepared,
+    on_epoch: loop.OnEpoch,
+    checkpoint: Checkpoint,
+    fit: loop.Fit = loop.fit,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train the layers that `trainable_layers` unfreezes.
 
@@ -31,6 +35,7 @@ def fine_tune(
         prepared: the data; the other inputs are where the earlier stages put them.
         on_epoch: told each epoch's numbers as they come.
         checkpoint: where the state is kept after each epoch.
+        fit: what trains; a range test of the learning rate takes its place.
 
     Returns:
         The whole network, float32 pictures [b, s, s, 3] -> the task's output, with the weights of the best epoch;
@@ -76,7 +81,7 @@ def fine_tune(
         settings.optimizer, rate, weight_decay=given.weight_decay, clip_norm=given.clip_norm
     )
 
-    history = loop.fit(
+    history = fit(
         model, task, train, validation, optimizer,
         epochs=settings.epochs, patience=given.patience, on_epoch=on_epoch, checkpoint=checkpoint,
     )  # fmt: skip
