@@ -39,7 +39,7 @@ def test(settings: Params, prepared: Prepared, of: str, *, low: float, high: flo
         steps: batches from the one to the other, 10 at least.
 
     Returns:
-        A row a step: lr, as params.yaml has it; rate, which the optimizer had, for fine-tuning scales lr; the batch's loss.
+        A row a step: lr, as params.yaml has it; rate, which the optimizer had (fine-tuning scales lr); loss.
 
     Raises:
         UserError: an earlier stage has not run, there is nothing to fine-tune, or the loss was infinite from the start.

@@ -119,7 +119,12 @@ def _parts(key: str, text: str) -> list[str]:
 
 def _value(key: str, text: str, present: Any) -> Any:
     """The text as YAML reads it, and as a number with an exponent where YAML 1.1 sees text."""
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+    if not isinstance(value, bool | int | float | None):
+        value = text
     if isinstance(present, float) or isinstance(value, str):
         try:
             return float(text)
