@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from headstart import live
 from headstart.params import Params
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ TIMEOUT, RETRIES = "5", "1"
 # The default store, at the repository's root.
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+# Set by a sweep for the stages of its trials: the study's name, and the run that theirs are children of.
+SWEEP, SWEEP_RUN = "HEADSTART_SWEEP", "HEADSTART_SWEEP_RUN"
 # What serving the logged model takes.
 SERVING = ("keras", "tensorflow", "numpy")
 
@@ -35,6 +38,32 @@ SERVING = ("keras", "tensorflow", "numpy")
 def _root() -> Path:
     """The repository's root: where the store is also for an experiment that runs in a temporary copy."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def connect() -> Any:
+    """MLflow, imported with our settings and pointed at the store; what the environment says wins."""
+    for name, value in {
+        "HTTP_REQUEST_TIMEOUT": TIMEOUT,
+        "HTTP_REQUEST_MAX_RETRIES": RETRIES,
+        "ALLOW_PICKLE_DESERIALIZATION": "false",
+        # A run's page needs no advertisement in the log of a stage.
+        "SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }.items():
+        os.environ.setdefault(f"MLFLOW_{name}", value)
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        mlflow.set_tracking_uri(f"sqlite:///{_root() / DATABASE}")
+    return mlflow
+
+
+def experiment(client: Any, name: str) -> str:
+    """The id of MLflow's experiment of that name, made if there is none."""
+    place = None if "MLFLOW_TRACKING_URI" in os.environ else (_root() / ARTIFACTS).as_uri()
+    found = client.get_experiment_by_name(name)
+    return str(client.create_experiment(name, place) if found is None else found.experiment_id)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -68,7 +97,8 @@ class Run:
         self._safely(lambda: mlflow.log_metrics(values, step=epoch))
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Log an epoch's numbers."""
+        """Log an epoch's numbers, and tell them to a sweep that watches."""
+        live.tell(epoch, values)
         self.metrics(values, epoch)
 
     def figure(self, figure: "matplotlib.figure.Figure", name: str) -> None:
@@ -130,15 +160,7 @@ def _say_away(error: Exception) -> None:
 @contextmanager
 def run(stage: str, settings: Params) -> Iterator[Run]:
     """Open a run for a stage, log the parameters, close it at the end as finished or failed."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
-    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    # A run's page needs no advertisement in the log of a stage.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    mlflow = connect()
     this = Run()
     this.present = True
     this._safely(lambda: _start(mlflow, stage, settings))
@@ -151,21 +173,17 @@ def run(stage: str, settings: Params) -> Iterator[Run]:
 
 
 def _start(mlflow: Any, stage: str, settings: Params) -> None:
-    default = "MLFLOW_TRACKING_URI" not in os.environ
-    if default:
-        mlflow.set_tracking_uri(f"sqlite:///{_root() / DATABASE}")
-    name = settings.tracking.experiment
-    if mlflow.get_experiment_by_name(name) is None:
-        mlflow.create_experiment(name, (_root() / ARTIFACTS).as_uri() if default else None)
-    mlflow.set_experiment(name)
-    experiment = os.environ.get("DVC_EXP_NAME")
+    mlflow.set_experiment(experiment_id=experiment(mlflow.MlflowClient(), settings.tracking.experiment))
+    name = os.environ.get("DVC_EXP_NAME")
     tags = {
         "dvc.stage": os.environ.get("DVC_STAGE", stage),
-        "dvc.experiment": experiment,
+        "dvc.experiment": name,
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+        "headstart.sweep": os.environ.get(SWEEP),
+        "mlflow.parentRunId": os.environ.get(SWEEP_RUN),
     }
     mlflow.start_run(
-        run_name=f"{experiment} {stage}" if experiment else stage,
+        run_name=f"{name} {stage}" if name else stage,
         tags={key: value for key, value in tags.items() if value},
     )
     mlflow.log_params(_flat(settings.model_dump()))

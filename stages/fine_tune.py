@@ -44,7 +44,7 @@ def fine_tune(settings: params.Params) -> None:
     prepared, checkpoint = load("data/prepared"), Checkpoint("fine_tune", identity.of_stage("fine_tune"))
     vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     with tracking.run("fine_tune", settings) as run:
-        network, history = fine_tuning.fine_tune(settings, prepared, vocabulary, run.epoch, checkpoint)
+        network, history = fine_tuning.fine_tune(settings, prepared, run.epoch, checkpoint)
         summary = loop.summary(history)
         with stage.whole("models/final") as folder:
             known = tokens.save(vocabulary, folder)
