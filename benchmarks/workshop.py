@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from headstart import params
 from headstart.backbones import table
 from headstart.data.prepared import Prepared, load
 from headstart.stage import UserError
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = "EfficientNetLite0"
+TEXT_DEFAULT = "AllMiniLML6"
 
 
 @contextmanager
@@ -158,10 +160,36 @@ def activations(path: Path, at: str, data: Prepared, views: int, within: Path) -
     """
     from headstart.features import engine
     from headstart.features.extraction import Extractor
+    from headstart.features.inputs import fresh
 
     extract = Extractor(
         engine.load(path, at, "auto", "float32"), augment="dihedral", seed=0, dtype="float16", within=within / "store"
     )
-    extract(data.images, data.of("train"), within / "train.npy", views)
+    extract.activate(fresh(data, "train", "dihedral", 0, None), within / "train.npy", views)
     shutil.rmtree(within / "store")
     return np.load(within / "train.npy", mmap_mode="r")
+
+
+def text_backbone(within: Path) -> Path:
+    """The folder of the default text network, as `fetch_backbone` writes it."""
+    from headstart.backbones import export, kinds
+
+    entry = table.find(TEXT_DEFAULT)
+    settings = params.load(ROOT / "params.yaml")
+    fetched = kinds.text(settings, entry)
+    facts = {"name": TEXT_DEFAULT, "engine": entry.engine, **fetched.facts, **fetched.provenance._asdict()}
+    folder = within / TEXT_DEFAULT
+    folder.mkdir()
+    export.write(fetched.network, facts, folder, onnx=True)
+    for name, content in fetched.files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def texts(recipe: str, within: Path) -> Prepared:
+    """The data of a recipe, fetched and prepared."""
+    made = clone(within)
+    shutil.copy(ROOT / "recipes" / f"{recipe}.yaml", made.folder / "params.yaml")
+    for stage in ("fetch_data", "prepare"):
+        made.stage(stage)
+    return load(made.folder / "data" / "prepared")

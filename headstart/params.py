@@ -73,6 +73,8 @@ class Columns(Section):
     """Columns of a table, by name or number from 0."""
 
     path: Column
+    text: Column
+    pair: Column
     label: Column
     group: Column
     split: Column
@@ -91,6 +93,7 @@ class Data(Section):
     threshold: Float | None
     classes: Annotated[list[str], Field(min_length=2, max_length=2)] | None
     on_leak: Literal["fail", "move", "warn"]
+    max_tokens: Annotated[Int, Field(ge=8, le=32768)]
 
     @model_validator(mode="after")
     def _source_is_checked(self) -> "Data":
@@ -159,7 +162,10 @@ class FineTune(Section):
     weight_decay: NotNegative
     clip_norm: Positive | None
     label_smoothing: Annotated[Float, Field(ge=0, lt=1)]
+    layer_decay: Annotated[Float, Field(gt=0, le=1)]
+    lora_rank: Annotated[Int, Field(ge=0, le=512)]
     batch_norm: Literal["frozen", "trained"]
+    deterministic: Bool
     class_weights: Bool
     patience: Count
 
@@ -180,7 +186,7 @@ class Tracking(Section):
 class Params(Section):
     """All of `params.yaml`."""
 
-    task: Literal["image-classification"]
+    task: Literal["image-classification", "text-classification"]
     backbone: str
     lr: Positive
     batch_size: Count
@@ -195,6 +201,18 @@ class Params(Section):
     fine_tune: FineTune
     evaluate: Evaluate
     tracking: Tracking
+
+    @model_validator(mode="after")
+    def _texts_have_one_view(self) -> "Params":
+        if self.task.startswith("text"):
+            if self.features.augment != "none":
+                raise ValueError(
+                    f"features.augment: {self.features.augment!r} is given, but texts have no views; it must be none "
+                    "with task text-classification, and features.views and evaluate.views 1"
+                )
+            if self.evaluate.views > 1:
+                raise ValueError(f"evaluate.views: {self.evaluate.views} is given, texts have 1 view")
+        return self
 
 
 def _sentence(error: Any) -> str:

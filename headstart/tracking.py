@@ -96,7 +96,7 @@ class Run:
         def log() -> None:
             model.jit_compile = False  # one picture is not worth XLA's compilation
             output = model.predict_on_batch(example)
-            inputs = mlflow.types.TensorSpec(example.dtype, (-1, *example.shape[1:]))
+            inputs = mlflow.types.TensorSpec(example.dtype, (-1, *(size or -1 for size in model.input_shape[1:])))
             outputs = mlflow.types.TensorSpec(output.dtype, (-1, *output.shape[1:]))
             signature = mlflow.models.ModelSignature(mlflow.types.Schema([inputs]), mlflow.types.Schema([outputs]))
             # MLflow tries the example on the model, and Keras has a progress bar and a warning to say about that.

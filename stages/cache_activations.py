@@ -1,17 +1,19 @@
-"""Keep what enters the lowest unfrozen layer, for every training and validation picture and view: data/activations/."""
+"""Keep what enters the lowest unfrozen layer, for every training and validation example and view: data/activations/."""
 
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from headstart import params, stage
 from headstart.backbones.graph import cut
-from headstart.data.prepared import Prepared, load
+from headstart.data.prepared import load
 from headstart.features import caching, engine, views
 from headstart.features.extraction import Extractor
+from headstart.features.inputs import Fresh, fresh, vocabulary_of
 
 
 def main() -> None:
@@ -23,7 +25,7 @@ def main() -> None:
     at = cut(graph, settings.trainable_layers)
     prepared = load("data/prepared")
     shown = {"train": given.views, "validation": 1}
-    network = None
+    network, sources = None, {}
     if settings.trainable_layers == 0 or at == next(iter(graph.reads)):
         print(f"trainable_layers is {settings.trainable_layers}: there is nothing to keep")
     elif cache == "off":
@@ -31,7 +33,9 @@ def main() -> None:
     else:
         network = engine.load(backbone, at, given.engine, given.precision)
         print(f"the layers up to {at} run on {network}")
-        weighed = weigh(network, prepared, shown)
+        vocabulary = vocabulary_of(prepared, backbone, settings.data.max_tokens)
+        sources = {split: fresh(prepared, split, given.augment, settings.seed, vocabulary) for split in shown}
+        weighed = weigh(network, sources, shown)
         print(f"a cache of activations: {weighed.why}")
         if cache == "auto" and not weighed.worth:
             print("fine_tune.cache is auto: none is made")
@@ -42,21 +46,28 @@ def main() -> None:
         if network is None:
             return
         extract = Extractor(network, augment=given.augment, seed=settings.seed, dtype="float16")
-        for split, count in shown.items():
-            print(extract(prepared.images, prepared.of(split), folder / f"{split}.npy", count))
+        for split, source in sources.items():
+            print(extract.activate(source, folder / f"{split}.npy", shown[split]))
+            if source.buckets.any():
+                np.save(folder / f"{split}-buckets.npy", source.buckets)
 
 
-def weigh(network: engine.Engine, prepared: Prepared, shown: dict[str, int]) -> caching.Weighed:
-    """Measure the frozen layers on one batch, and weigh."""
-    batch = np.zeros((engine.BATCH, *prepared.images.shape[1:3], 3), np.uint8)
-    row = network.run(batch)[0]
-    start = time.perf_counter()
-    network.run(batch)
-    seconds = (time.perf_counter() - start) / len(batch)
-    counts = {split: len(prepared.of(split)) for split in shown}
+def weigh(network: engine.Engine, sources: Mapping[str, Fresh], shown: Mapping[str, int]) -> caching.Weighed:
+    """Measure the frozen layers on one batch of each bucket, and weigh the mean of them."""
+    rows, row_bytes, seconds = 0, 0.0, 0.0
+    for bucket in np.unique(np.concatenate([source.buckets for source in sources.values()])):
+        split = max(sources, key=lambda name: (sources[name].buckets == bucket).sum())
+        places = np.flatnonzero(sources[split].buckets == bucket)
+        batch = sources[split](np.resize(places, engine.BATCH), np.zeros(engine.BATCH, int))
+        row = network.run(batch)[0]
+        start = time.perf_counter()
+        network.run(batch)
+        taken = (time.perf_counter() - start) / len(batch)
+        count = sum(int((source.buckets == bucket).sum()) * shown[name] for name, source in sources.items())
+        rows, row_bytes, seconds = rows + count, row_bytes + count * row.size * 2, seconds + count * taken
+    examples = sum(len(source.buckets) for source in sources.values())
     free = shutil.disk_usage(".").free
-    rows = sum(counts[split] * shown[split] for split in shown)
-    return caching.weigh(rows, sum(counts.values()), row.size * 2, seconds, free)
+    return caching.weigh(rows, examples, round(row_bytes / rows), seconds / rows, free)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
-"""Score the final model and the head alone on the test split: metrics/evaluate.json, plots, predictions."""
+"""Score the final model and the head alone on the test split: metrics, plots, evaluation/ and the page."""
 
 import filecmp
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from headstart import params, stage, tracking
 from headstart.backbones.saving import load_model
 from headstart.data.prepared import load
 from headstart.device import for_inference
-from headstart.evaluation import figures, prediction, report
-from headstart.features.inputs import Cached, OnTheFly
+from headstart.evaluation import attribution, calibration, card, figures, mistakes, prediction, report
+from headstart.features import tokens
+from headstart.features.inputs import Cached, Source, fresh
+from headstart.reporting import page
 
 # Examples at a time. On a CPU, EfficientNetB0 takes 64 pictures of 300 pixels a side no faster than 8,
 # and three times the memory.
@@ -31,43 +35,95 @@ def main() -> None:
             f"data/features/test.npy has {len(embeddings)} rows of {embeddings.shape[1]} views, "
             f"the test split {len(test)} examples of {views}; `dvc repro` makes them fit"
         )
-    pictures = OnTheFly(prepared.images, test, settings.features.augment, settings.seed)
-    head_only = predicted("models/head/head.keras", Cached(embeddings), len(test), views, classes)
+    vocabulary = tokens.of_model(Path("models/final"))
+    contents = {
+        split: fresh(prepared, split, settings.features.augment, settings.seed, vocabulary)
+        for split in ("test", "validation")
+    }
+    looks = {"head_only": predicted("models/head/head.keras", Cached(embeddings), len(test), views, classes)}
+    aside = len(prepared.of("validation"))
     # Without fine-tuning the final model is the head's, and what lies below the head has been through it already.
     if filecmp.cmp("models/final/model.keras", "models/head/model.keras", shallow=False):
-        final = head_only
+        looks["final"] = looks["head_only"]
+        kept = Cached(np.load("data/features/validation.npy", mmap_mode="r"))
+        validation = predicted("models/head/head.keras", kept, aside, 1, classes)
     else:
-        final = predicted("models/final/model.keras", pictures, len(test), views, classes)
-    models = {"final": final, "head_only": head_only}
+        looks["final"] = predicted("models/final/model.keras", contents["test"], len(test), views, classes)
+        validation = predicted("models/final/model.keras", contents["validation"], aside, 1, classes)
+    models = {name: looks[name].mean(axis=1) for name in ("final", "head_only")}
     said = report.report(truth, **models, groups=groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
+    # One look, as whoever asks the saved model about a picture has.
+    plain = looks["final"][:, 0]
+    said["calibration"], scaled = calibration.report((prepared.targets("validation"), validation[:, 0]), (truth, plain))
+    reliability = {"before": plain, "after": scaled}
 
+    wrong = mistakes.most_confident(test, truth, models["final"], classes)
+    explained = explain(settings.task, contents["test"].originals(wrong["row"].to_numpy(int)), wrong, classes)
+    tables = report.plots(truth, models, classes) | report.calibration_plots(truth, reliability)
+    facts = card.Facts(
+        knobs={
+            "task": settings.task, "backbone": settings.backbone, "lr": settings.lr, "batch_size": settings.batch_size,
+            "epochs": settings.epochs, "optimizer": settings.optimizer, "trainable_layers": settings.trainable_layers,
+            "seed": settings.seed,
+        },
+        views=views, metrics=said, classes=tables["classes.csv"], prepared=read("metrics/prepare.json"),
+        source=read("data/prepared/source.json"), backbone=read("models/backbone/backbone.json"),
+    )  # fmt: skip
     with stage.whole("evaluation") as folder:
         report.predictions(test, classes, models["final"]).to_csv(folder / "predictions.csv", index=False)
+        # So that `headstart predict` looks at a picture as it was looked at here.
+        (folder / "inference.json").write_text(json.dumps({"views": views}) + "\n")
+        stage.write(folder / "mistakes.json", mistakes.listed(wrong, explained.rows))
+        if explained.arrays:
+            np.savez(folder / "mistakes.npz", **explained.arrays)  # type: ignore[arg-type]  # allow_pickle, NumPy thinks
+        stage.write(folder / "MODEL_CARD.md", card.card(facts))
     with stage.whole("plots/evaluate") as folder:
-        for name, table in report.plots(truth, models, classes).items():
+        for name, table in tables.items():
             (folder / name).parent.mkdir(exist_ok=True)
             table.to_csv(folder / name, index=False)
     stage.write("metrics/evaluate.json", json.dumps(said, indent=1) + "\n")
+    shown = page.try_to_write()
     with tracking.run("evaluate", settings) as run:
         run.metrics(report.flat(said))
-        for name, figure in figures.figures(truth, models, classes).items():
+        drawn = figures.figures(truth, models, classes)
+        drawn["calibration"] = figures.reliability(truth, reliability, classes)
+        drawn["mistakes"] = figures.mistakes(wrong, explained.arrays)
+        drawn["learning"] = figures.learning({n: pd.read_csv(f"plots/{n}.csv") for n in ("train_head", "fine_tune")})
+        for name, figure in drawn.items():
             run.figure(figure, f"{name}.png")
-        run.artifact("evaluation/predictions.csv")
+        for path in ("evaluation/predictions.csv", "evaluation/MODEL_CARD.md", *shown):
+            run.artifact(path)
     print(report.summary(said))
 
 
-def predicted(path: str, inputs: Cached, examples: int, views: int, classes: list[str]) -> NDArray[np.float32]:
-    """The saved network's probabilities, a row per example and a column per class."""
+def predicted(path: str, inputs: Source, examples: int, views: int, classes: list[str]) -> NDArray[np.float32]:
+    """The saved network's probabilities [examples, views, classes]."""
     network = for_inference(load_model(Path(path)))
     try:
         found = prediction.predict(
             network.predict_on_batch, inputs, examples,
-            views=views, batch_size=BATCH, title=f"predict, {Path(path).parent.name}",
+            views=views, batch_size=BATCH, buckets=inputs.buckets, title=f"predict, {Path(path).parent.name}",
         )  # fmt: skip
     except ValueError as error:
         raise stage.UserError(f"{path}: {error}") from error
-    if found.shape[1] != len(classes):
-        raise stage.UserError(f"{path} has {found.shape[1]} outputs, the data have {len(classes)} classes")
+    if found.shape[2] != len(classes):
+        raise stage.UserError(f"{path} has {found.shape[2]} outputs, the data have {len(classes)} classes")
+    return found
+
+
+def explain(task: str, shown: Any, wrong: pd.DataFrame, classes: list[str]) -> attribution.Explained:
+    """What in the mistakes spoke for them; there may be no mistake."""
+    if not len(wrong):
+        return attribution.Explained([], {})
+    network = for_inference(load_model(Path("models/final/model.keras")))
+    number = {name: i for i, name in enumerate(classes)}
+    towards, against = (wrong[column].map(number).to_numpy(np.int64) for column in ("predicted", "truth"))
+    return attribution.EXPLAIN[task](network, shown, towards, against)
+
+
+def read(path: str) -> dict[str, Any]:
+    """What an earlier stage noted."""
+    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return found
 
 

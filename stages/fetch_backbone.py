@@ -6,7 +6,7 @@ from headstart.backbones import table
 
 def main() -> None:
     settings = params.load()
-    entry = table.find(settings.backbone)
+    entry = table.find_for(settings.task, settings.backbone)
     import keras  # a wrong name is told before this slow import
 
     from headstart.backbones import export, kinds

@@ -1,11 +1,13 @@
 """Unfreeze the upper layers and train them with the head: models/final/."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
-from headstart import identity, params, stage, tracking
+from headstart import facts, identity, params, stage, tracking
 from headstart.data.prepared import load
+from headstart.features import inputs, tokens
 
 
 def main() -> None:
@@ -22,8 +24,9 @@ def pass_on(settings: params.Params) -> None:
     summary = {**head, "epochs": 0, "best_epoch": 0}
     with tracking.run("fine_tune", settings) as run:
         with stage.whole("models/final") as folder:
-            for name in ("model.keras", "labels.json"):
-                shutil.copyfile(Path("models/head", name), folder / name)
+            for file in sorted(Path("models/head").iterdir()):
+                if file.name != "head.keras":
+                    shutil.copyfile(file, folder / file.name)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", "epoch,learning_rate,loss,accuracy,val_loss,val_accuracy\n")
         run.metrics(summary)
@@ -32,22 +35,27 @@ def pass_on(settings: params.Params) -> None:
 
 def fine_tune(settings: params.Params) -> None:
     """Train, and write the whole network."""
+    if not settings.fine_tune.deterministic:
+        os.environ["TF_DETERMINISTIC_OPS"] = "0"  # TensorFlow reads it at its first operation, see stages/__init__.py
     from headstart.backbones.saving import save_model
     from headstart.training import fine_tuning, loop
     from headstart.training.checkpoint import Checkpoint
 
     prepared, checkpoint = load("data/prepared"), Checkpoint("fine_tune", identity.of_stage("fine_tune"))
+    vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     with tracking.run("fine_tune", settings) as run:
-        network, history = fine_tuning.fine_tune(settings, prepared, run.epoch, checkpoint)
+        network, history = fine_tuning.fine_tune(settings, prepared, vocabulary, run.epoch, checkpoint)
         summary = loop.summary(history)
         with stage.whole("models/final") as folder:
+            known = tokens.save(vocabulary, folder)
             save_model(network, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
+            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed, **known)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", loop.curves(history))
         checkpoint.remove()
         run.metrics(summary)
-        run.model(network, prepared.example_input(), prepared.classes)
+        run.model(network, inputs.example(prepared, vocabulary), prepared.classes)
     print(loop.table("fine-tuning", history))
     if summary["best_epoch"] == 0:
         print("fine-tuning did no better on the validation split: the head's model goes on")

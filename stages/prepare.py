@@ -1,32 +1,36 @@
-"""Turn the raw data into a table of examples, one array of pictures, and a split: data/prepared/."""
+"""Turn the raw data into a table of examples, one array of their contents, and a split: data/prepared/."""
 
 import json
 import sys
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from headstart import params, stage
-from headstart.data import duplicates, images, readers, report, splitting, tables
+from headstart.data import contents, duplicates, prepared, readers, report, splitting, tables
 
 
 def main() -> None:
     settings = params.load()
-    prepare = settings.prepare
-    examples, notes = readers.read(settings.data)
+    prepare, content = settings.prepare, contents.OF_TASK[settings.task]
+    examples, notes = content.read(settings.data)
     with stage.whole("data/prepared") as folder:
-        examples, quarantine, survey, sizes = images.decode_all(
-            examples, prepare.image_size, prepare.resize, folder / "images.npy", prepare.max_quarantined
-        )
-        pictures = np.load(folder / "images.npy", mmap_mode="r")
+        stored = content.store(examples, prepare, folder)
+        examples, quarantine, there = stored.examples, stored.quarantine, prepared.contents(folder)
+        notes += stored.notes
         classes = readers.class_names(examples["label"], settings.data)
-        examples["near"] = duplicates.link(examples, pictures)
-        examples["split"], said = duplicates.settle(examples, settings.data.on_leak)
+        examples["near"] = content.link(examples, there)
+        examples["split"], said = duplicates.settle(examples, settings.data.on_leak, content.SAME)
         examples["split"] = splitting.assign(examples, prepare.train, prepare.validation, prepare.test, settings.seed)
         columns = ["id", "path", "hash", "label", "group", "near", "split"]
         examples[columns].to_csv(folder / "examples.csv", index=False)
         quarantine.to_csv(folder / "quarantine.csv", index=False)
         stage.write(folder / "labels.json", json.dumps(classes, indent=2, ensure_ascii=False) + "\n")
+        # How a raw example became a row, for examples that come later.
+        stage.write(folder / "inputs.json", json.dumps(stored.inputs, indent=2) + "\n")
+        # For the model card; so that no later stage needs the raw data.
+        origin = Path("data/fetched", "SOURCE.json")
+        stage.write(folder / "source.json", origin.read_text(encoding="utf-8") if origin.exists() else "{}\n")
 
         conflicts = duplicates.conflicts(examples)
         notes += said
@@ -34,18 +38,22 @@ def main() -> None:
             notes.append(f"{len(quarantine)} examples set aside, with reasons in data/prepared/quarantine.csv")
         if conflicts:
             first = ", ".join(conflicts[0][:3])
-            notes.append(f"{len(conflicts)} pictures have the same pixels and different labels, for one {first}")
-        stage.write("reports/data.html", report.page(examples, pictures, classes, quarantine, sizes, conflicts, notes))
+            notes.append(f"{len(conflicts)} {content.MANY} have {content.SAME} and different labels, for one {first}")
+        page = report.page(
+            examples, lambda row, name: content.show(there, row, name), classes, quarantine, conflicts, notes,
+            about=stored.about, many=content.MANY, same=content.SAME, near=content.NEAR,
+        )  # fmt: skip
+        stage.write("reports/data.html", page)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     counts = pd.crosstab(examples["label"], examples["split"]).loc[classes, list(tables.SPLITS)]
     summary = {
         "examples": len(examples),
         "quarantined": len(quarantine),
-        "repeated_pictures": int(examples["hash"].duplicated().sum()),
+        f"repeated_{content.MANY}": int(examples["hash"].duplicated().sum()),
         "near_copies": int(examples["near"].dropna().duplicated().sum()),
         "conflicting_labels": len(conflicts),
-        "channels": survey.channels,
+        **stored.facts,
         "splits": {split: {"examples": int(n.sum()), "classes": n.to_dict()} for split, n in counts.items()},
     }
     stage.write("metrics/prepare.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")

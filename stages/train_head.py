@@ -6,9 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstart import device, identity, params, stage, tracking
+from headstart import device, facts, identity, params, stage, tracking
 from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
+from headstart.features import inputs, tokens
 from headstart.features.inputs import Cached
 from headstart.tasks import TASKS
 from headstart.training import loop, networks, optimization
@@ -43,6 +44,7 @@ def main() -> None:
         shuffle=False,
         devices=devices,
     )
+    vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
     optimizer = optimization.optimizer(settings.optimizer, settings.lr)
 
@@ -55,14 +57,16 @@ def main() -> None:
         summary = loop.summary(history)
         whole = networks.on_top(load_model(Path("models/backbone/backbone.keras")), head, "head_only")
         with stage.whole("models/head") as folder:
+            known = tokens.save(vocabulary, folder)
             save_model(head, folder / "head.keras")
             save_model(whole, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
+            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed, **known)
         stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/train_head.csv", loop.curves(history))
         checkpoint.remove()
         run.metrics(summary)
-        run.model(whole, prepared.example_input(), prepared.classes)
+        run.model(whole, inputs.example(prepared, vocabulary), prepared.classes)
     print(loop.table("head", history))
 
 

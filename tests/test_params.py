@@ -86,7 +86,7 @@ def test_the_knobs_at_the_top_are_these_and_no_others() -> None:
         ("epochs", True, "a number is needed, not true or false"),
         ("batch_size", [32], "[32] is given, it must be a valid integer"),
         ("seed", -1, "-1 is given, it must be greater than or equal to 0"),
-        ("task", "chess", "'chess' is given, it must be 'image-classification'"),
+        ("task", "chess", "'chess' is given, it must be 'image-classification' or 'text-classification'"),
         ("optimizer", "lion", "'lion' is given, it must be 'sgd', 'adam', 'adamw' or 'rmsprop'"),
         ("backbone", 50, "50 is given, it must be a valid string"),
         ("data", "pictures/", "'pictures/' is given, it must be a mapping of parameters"),
@@ -234,3 +234,10 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 def test_whatever_stands_for_the_rate_is_a_positive_number_or_refused(value: object) -> None:
     with contextlib.suppress(params.ValidationError):
         assert params.Params.model_validate(CONTENT | {"lr": value}).lr > 0
+
+
+def test_texts_have_no_views(mistake: Callable[..., str]) -> None:
+    said = mistake({"task": "text-classification"})
+    assert said.startswith("features.augment: 'dihedral' is given, but texts have no views; it must be none")
+    said = mistake({"task": "text-classification", "features.augment": "none", "features.views": 1})
+    assert said == "evaluate.views: 4 is given, texts have 1 view"

@@ -452,3 +452,23 @@ def find(name: str) -> Backbone:
     near = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), folded, n=1)
     hint = f"; did you mean {folded[near[0]]}?" if near else "."
     raise UserError(f"backbone: there is no {name!r}{hint} There are {', '.join(TABLE)}")
+
+
+# What goes in, by the task that a network is taken for.
+TAKES: dict[str, Literal["picture", "text"]] = {"image-classification": "picture", "text-classification": "text"}
+
+
+def find_for(task: str, name: str) -> Backbone:
+    """Look a backbone up that the task can be learned with.
+
+    Raises:
+        UserError: as `find`, or the backbone takes something else.
+    """
+    entry = find(name)
+    if entry.kind != TAKES[task]:
+        fit = [other for other, line in TABLE.items() if line.kind == TAKES[task]]
+        raise UserError(
+            f"backbone: {name} takes {entry.kind}s, but task is {task}; "
+            f"backbones for {TAKES[task]}s are, for some, {', '.join(fit[:6])}"
+        )
+    return entry

@@ -3,6 +3,7 @@
 Knows hashes and tables; refuses to open a file.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -74,8 +75,18 @@ def link(examples: pd.DataFrame, images: np.ndarray) -> "pd.Series[str]":
                 if hashes[other] == hashes[row]:
                     stands[row] = False
 
+    return named(links, examples)
+
+
+def named(links: Sequence[tuple[int, int]], examples: pd.DataFrame) -> "pd.Series[str]":
+    """For each example the id of the first of those that it is linked with, if through others; or None.
+
+    Args:
+        links: pairs of rows.
+        examples: id.
+    """
     pairs = np.array(links, np.int64).reshape(-1, 2)
-    n = len(hashes)
+    n = len(examples)
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     found = connected_components(graph, directed=False)[1]
     numbers, first, size = np.unique(found, return_index=True, return_counts=True)
@@ -93,25 +104,28 @@ def _thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 
 def conflicts(examples: pd.DataFrame) -> list[list[str]]:
-    """Ids of examples with the same pixels and different labels, a list for each such picture."""
+    """Ids of examples with the same content and different labels, a list for each such content."""
     labels = examples.groupby("hash")["label"].nunique()
     torn = examples[examples["hash"].isin(labels[labels > 1].index)]
     return [list(ids) for _, ids in torn.groupby("hash", sort=False)["id"]]
 
 
-def settle(examples: pd.DataFrame, on_leak: OnLeak) -> tuple["pd.Series[str]", list[str]]:
+def settle(
+    examples: pd.DataFrame, on_leak: OnLeak, same: str = "the same pixels"
+) -> tuple["pd.Series[str]", list[str]]:
     """The given splits, none of which parts what belongs together, or not without the user's knowing.
 
     Args:
         examples: id, group, hash, near, split (None where none is given).
         on_leak: fail; move all that belong together to the split of one of them, test before validation before train,
             so that the examples to be judged by stay; or warn.
+        same: what examples with the same hash have.
 
     Returns:
         The split column, and notes for the user.
 
     Raises:
-        UserError: given splits part a group or pictures that are the same, and on_leak is "fail".
+        UserError: given splits part a group or examples that are the same, and on_leak is "fail".
     """
     split = examples["split"].copy()
     units = together(examples, ["group", "hash", "near"])
@@ -120,7 +134,7 @@ def settle(examples: pd.DataFrame, on_leak: OnLeak) -> tuple["pd.Series[str]", l
     torn = extremes.index[extremes["min"] < extremes["max"]]
     if not len(torn):
         return split, []
-    found = [_said(examples[units == unit]) for unit in torn[:SHOWN]]
+    found = [_said(examples[units == unit], same) for unit in torn[:SHOWN]]
     more = f" … and {len(torn) - SHOWN} more" if len(torn) > SHOWN else ""
     what = f"the given splits part {len(torn)} sets of examples that belong together: {'; '.join(found)}{more}"
     if on_leak == "fail":
@@ -136,11 +150,11 @@ def settle(examples: pd.DataFrame, on_leak: OnLeak) -> tuple["pd.Series[str]", l
     return split, [f"{what}; the test split tells less than it seems"]
 
 
-def _said(unit: pd.DataFrame) -> str:
+def _said(unit: pd.DataFrame, same: str) -> str:
     """Two of a unit's examples in different splits, and why they belong together."""
     one, other = unit[unit["split"].notna()].drop_duplicates("split").iloc[:2].to_dict("records")
     if one["hash"] == other["hash"]:
-        why = "the same pixels"
+        why = same
     elif one["group"] is not None and one["group"] == other["group"]:
         why = f"group {one['group']!r}"
     elif one["near"] is not None and one["near"] == other["near"]:

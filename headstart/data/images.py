@@ -3,6 +3,7 @@
 Knows Pillow and pixels; refuses to know labels, splits and what a network wants of its input.
 """
 
+import base64
 import hashlib
 import os
 import warnings
@@ -15,12 +16,14 @@ from typing import IO, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from headstart.data import arrays
+from headstart import params
+from headstart.data import arrays, duplicates, readers
 from headstart.data.duplicates import perceptual_hash
-from headstart.stage import UserError
+from headstart.data.storing import About, Stored, check_share, quarantine, set_aside
 
 Picture = str | Path | bytes | np.ndarray
 Resize = Literal["stretch", "crop", "pad"]
@@ -46,6 +49,14 @@ TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+MANY, SAME = "pictures", "the same pixels"
+NEAR = "by a perceptual hash and the correlation of thumbnails"
+THUMBNAIL = 72  # pixels of a side, on the page about the data
+SIZES = 8  # of the commonest there, how many are listed
+
+read, link = readers.read, duplicates.link
 
 
 class Survey(NamedTuple):
@@ -208,8 +219,7 @@ def decode_all(
         UserError: more than that share is set aside; names the first reasons.
     """
     usable = examples[examples["reason"].isna()]
-    failed = examples[examples["reason"].notna()]
-    aside = list(zip(failed["id"], failed["path"], failed["reason"], strict=True))
+    aside = set_aside(examples)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def one(picture: Picture) -> tuple[np.ndarray, str, int, tuple[int, int]] | str:
@@ -229,28 +239,61 @@ def decode_all(
         # Above its pixel limit Pillow only warns, above twice the limit it refuses: both are too large here.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of metadata that nobody reads
-        survey = look(_pictures(usable), lambda function, items: _in_order(function, items, workers))
+        survey = look(_pictures(usable), lambda function, items: in_order(function, items, workers))
         _write_header(file, 0, size, survey.channels)
-        results = _in_order(one, _pictures(usable), workers)
+        results = in_order(one, _pictures(usable), workers)
         bar = tqdm(results, desc="decoding", total=len(usable), unit=" pictures", disable=None)
         for at, result in enumerate(bar):
             if isinstance(result, str):
                 aside.append((usable["id"].iloc[at], usable["path"].iloc[at], result))
-                _check_share(aside, len(examples), most_quarantined)
+                check_share(aside, len(examples), most_quarantined)
             else:
                 file.write(result[0].data)
                 kept.append(at)
                 hashes.append(result[1])
                 looks.append(result[2])
                 sizes[result[3]] += 1
-        _check_share(aside, len(examples), most_quarantined)
+        check_share(aside, len(examples), most_quarantined)
         file.seek(0)
         _write_header(file, len(kept), size, survey.channels)
     stored = usable.iloc[kept].drop(columns="reason").reset_index(drop=True)
     # As plain objects, which are shared where they agree; see `prepared.load`.
     stored["hash"] = np.array(hashes, object)
     stored["look"] = np.array(looks, np.uint64)
-    return stored, pd.DataFrame(aside, columns=["id", "path", "reason"]), survey, sizes
+    return stored, quarantine(aside), survey, sizes
+
+
+def store(examples: pd.DataFrame, settings: params.Prepare, folder: Path) -> Stored:
+    """`decode_all` into the folder's images.npy, and what is to be said of it.
+
+    Raises:
+        UserError: more than the allowed share is set aside.
+    """
+    size = settings.image_size
+    stored, aside, survey, sizes = decode_all(
+        examples, size, settings.resize, folder / "images.npy", settings.max_quarantined
+    )
+    common = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+    listed = [(f"{width} × {height}", f"{n:,}") for (width, height), n in common]
+    colours = "grey" if survey.channels == 1 else "colour"
+    about = About(
+        f"{colours} squares of {size} pixels a side",
+        "Sizes before they were made squares", ("width × height", "pictures"),
+        listed[:SIZES], more=max(0, len(listed) - SIZES),
+    )  # fmt: skip
+    inputs = {"image_size": size, "resize": settings.resize, **survey._asdict()}
+    return Stored(stored, aside, {"channels": survey.channels}, about, inputs, [])
+
+
+def show(images: np.ndarray, row: int, name: str) -> Markup:
+    """A small JPEG inside an HTML element, for the page about the data."""
+    pixels = images[row]
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    data = BytesIO()
+    picture.save(data, "JPEG", quality=80)
+    address = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    return Markup('<img src="{}" alt="{}" title="{}">').format(address, name, name)
 
 
 def _pictures(examples: pd.DataFrame) -> Iterable[Picture]:
@@ -261,7 +304,7 @@ def _pictures(examples: pd.DataFrame) -> Iterable[Picture]:
     return list(examples["path"])
 
 
-def _in_order(function: Callable[[Any], R], items: Iterable[Any], workers: int) -> Iterator[R]:
+def in_order(function: Callable[[Any], R], items: Iterable[Any], workers: int) -> Iterator[R]:
     """`map` on threads, a few items ahead: Pillow and hashlib let go of Python's lock while they work."""
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[R]] = deque()
@@ -277,12 +320,3 @@ def _write_header(file: IO[bytes], n: int, size: int, channels: int) -> None:
     """The head of a .npy file; NumPy leaves room for any length of the first axis, so it can be rewritten."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, channels)}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _check_share(aside: list[tuple[str, str, str]], n: int, most: float) -> None:
-    if len(aside) > most * n:
-        first = "; ".join(f"{path}: {reason}" for _, path, reason in aside[:5])
-        raise UserError(
-            f"{len(aside)} of {n} examples cannot be used so far, prepare.max_quarantined is {most:g}: "
-            f"{first}; mend or remove them, or allow more"
-        )

@@ -1,4 +1,4 @@
-"""Reading what `prepare` wrote: the examples, their pictures and the class names."""
+"""Reading what `prepare` wrote: the examples, their contents and the class names."""
 
 import json
 from pathlib import Path
@@ -8,20 +8,43 @@ import numpy as np
 import pandas as pd
 
 
+class Texts:
+    """Texts by row, out of one array of bytes, usually a memory map. A row holds one text, or two that are a pair."""
+
+    def __init__(self, content: np.ndarray, ends: np.ndarray) -> None:
+        """Take the bytes.
+
+        Args:
+            content: uint8 [bytes], UTF-8, one text behind the other.
+            ends: int64 [n, 1 or 2], where each text ends.
+        """
+        self.content, self.ends = content, ends
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> tuple[str, ...]:
+        end = [int(at) for at in self.ends[row]]
+        start = int(self.ends[row - 1, -1]) if row else 0
+        parts = zip([start, *end[:-1]], end, strict=True)
+        return tuple(bytes(self.content[begin:end]).decode("utf-8") for begin, end in parts)
+
+
 class Prepared(NamedTuple):
     """The prepared data.
 
     examples: id, path, hash, label, group, split; all text, an absent value is "".
-    images: uint8 [n, s, s, c] memory map; row i belongs to example i; c is 1 if every picture is grey, else 3.
+    contents: row i belongs to example i. Pictures are a uint8 [n, s, s, c] memory map, c is 1 if every picture is grey,
+        else 3.
     classes: class names in the order of the model's outputs.
     """
 
     examples: pd.DataFrame
-    images: np.ndarray
+    contents: np.ndarray | Texts
     classes: list[str]
 
     def of(self, split: str) -> pd.DataFrame:
-        """The examples of one split, indexed by their row in `images`."""
+        """The examples of one split, indexed by their row in `contents`."""
         return self.examples[self.examples["split"] == split]
 
     def targets(self, split: str) -> np.ndarray:
@@ -29,17 +52,22 @@ class Prepared(NamedTuple):
         number = {name: i for i, name in enumerate(self.classes)}
         return self.of(split)["label"].map(number).to_numpy(np.int64)
 
-    def example_input(self) -> np.ndarray:
-        """float32 [1, s, s, 3]: the first training picture, as the model takes it."""
-        first = self.images[self.of("train").index[0]].astype(np.float32)
-        return np.ascontiguousarray(np.broadcast_to(first, (1, *first.shape[:2], 3)))
-
 
 def load(folder: str | Path) -> Prepared:
-    """Read data/prepared/; the pictures are not brought into memory."""
+    """Read data/prepared/; the contents are not brought into memory."""
     folder = Path(folder)
     # As text, whole: a class may be called 01, NA or null. As plain objects: equal ones are shared then, where pandas'
     # own strings take three times the memory, most of it pages that Arrow's pool does not give back.
     examples = pd.read_csv(folder / "examples.csv", dtype=object, keep_default_na=False)
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    return Prepared(examples, images, json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+    return Prepared(examples, contents(folder), json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+
+
+def contents(folder: Path) -> np.ndarray | Texts:
+    """Pictures or texts, whichever lie there, as memory maps."""
+
+    def mapped(name: str) -> np.ndarray:
+        return np.load(folder / name, mmap_mode="r", allow_pickle=False)
+
+    if (folder / "texts.npy").exists():
+        return Texts(mapped("texts.npy"), mapped("ends.npy"))
+    return mapped("images.npy")

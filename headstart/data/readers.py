@@ -39,9 +39,9 @@ def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
     """
     path = Path(data.path)
     if path.is_dir():
-        examples, notes = _read_folders(path)
+        examples, notes = read_folders(path, PICTURES, "pictures")
     elif not path.exists():
-        raise UserError(f"data.path: {path} does not exist{_nearest(path)}; paths start at the repository's root")
+        raise UserError(f"data.path: {path} does not exist{nearest(path)}; paths start at the repository's root")
     elif path.suffix.lower() == ".npz":
         examples, notes = read_arrays(path), []
     elif path.suffix.lower() in TABLES:
@@ -94,7 +94,7 @@ def _all_numbers(names: list[str]) -> bool:
     return all(re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?", name) for name in names)
 
 
-def _nearest(path: Path) -> str:
+def nearest(path: Path) -> str:
     """What stands where `path` was looked for, as the end of a sentence."""
     parent = next(folder for folder in path.parents if folder.exists())
     there = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
@@ -124,50 +124,56 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name))
 
 
-def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Pictures below `folder`, at any depth, and the other files; both sorted, neither hidden."""
-    pictures: list[Path] = []
+def _files(folder: Path, endings: frozenset[str]) -> tuple[list[Path], list[Path]]:
+    """Files below `folder`, at any depth, that end so, and the others; both sorted, neither hidden."""
+    wanted: list[Path] = []
     others: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not _hidden(name)]
         for name in names:
             if not _hidden(name):
-                (pictures if Path(name).suffix.lower() in PICTURES else others).append(Path(parent, name))
-    return sorted(pictures), sorted(others)
+                (wanted if Path(name).suffix.lower() in endings else others).append(Path(parent, name))
+    return sorted(wanted), sorted(others)
 
 
-def _read_folders(root: Path) -> tuple[pd.DataFrame, list[str]]:
-    """A folder per class, or split folders with a folder per class in each."""
+def read_folders(root: Path, endings: frozenset[str], many: str) -> tuple[pd.DataFrame, list[str]]:
+    """A folder per class, or split folders with a folder per class in each.
+
+    Args:
+        root: of the data.
+        endings: of the files to list, in lower case.
+        many: what they are.
+    """
     below = _folders(root)
-    with_pictures = [folder for folder in below if _files(folder)[0]]
-    if not with_pictures:
-        if any(entry.suffix.lower() in PICTURES for entry in root.iterdir()):
-            raise UserError(f"data.path: {root} holds pictures but no class folders; give each class a folder")
-        raise UserError(f"data.path: {root} holds no pictures; a folder per class with pictures inside is needed")
-    splits = {folder.name: split_name(folder.name) for folder in with_pictures}
+    filled = [folder for folder in below if _files(folder, endings)[0]]
+    if not filled:
+        if any(entry.is_file() and entry.suffix.lower() in endings for entry in root.iterdir()):
+            raise UserError(f"data.path: {root} holds {many} but no class folders; give each class a folder")
+        raise UserError(f"data.path: {root} holds no {many}; a folder per class with {many} inside is needed")
+    splits = {folder.name: split_name(folder.name) for folder in filled}
     notes: list[str] = []
     # A split folder is told from a class that happens to be called "test" by all its neighbours being splits
     # too.
-    if "train" in splits.values() and None not in splits.values() and _folders(with_pictures[0]):
-        classes = [(folder, splits[parent.name]) for parent in with_pictures for folder in _folders(parent)]
-        if loose := [str(p) for p in with_pictures if any(e.suffix.lower() in PICTURES for e in p.iterdir())]:
-            raise UserError(f"data.path: {_listed(loose)}: holds pictures outside of class folders; move them there")
+    if "train" in splits.values() and None not in splits.values() and _folders(filled[0]):
+        classes = [(folder, splits[parent.name]) for parent in filled for folder in _folders(parent)]
+        if loose := [str(p) for p in filled if any(e.is_file() and e.suffix.lower() in endings for e in p.iterdir())]:
+            raise UserError(f"data.path: {_listed(loose)}: holds {many} outside of class folders; move them there")
     else:
         classes = [(folder, None) for folder in below]
     rows, strange = [], []
     for folder, split in classes:
-        pictures, others = _files(folder)
+        files, others = _files(folder, endings)
         strange += [path.relative_to(root).as_posix() for path in others]
-        if not pictures:
+        if not files:
             found = f"only {_listed([path.name for path in others])}" if others else "nothing"
-            raise UserError(f"data.path: the class folder {folder} holds no pictures, {found}; fill or remove it")
-        for picture in pictures:
-            reason = _unfit(picture, [root])
-            rows.append((picture.relative_to(root).as_posix(), str(picture), folder.name, None, split, reason))
+            raise UserError(f"data.path: the class folder {folder} holds no {many}, {found}; fill or remove it")
+        for file in files:
+            reason = _unfit(file, [root])
+            rows.append((file.relative_to(root).as_posix(), str(file), folder.name, None, split, reason))
     if len({row[2] for row in rows}) == 1 and len(inner := _folders(classes[0][0])) > 1:
         raise UserError(f"data.path: {root} holds one folder, the classes are inside; set {inner[0].parent}")
     if strange:
-        notes.append(f"not pictures, left out: {_listed(strange)}")
+        notes.append(f"not {many}, left out: {_listed(strange)}")
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object), notes
 
 

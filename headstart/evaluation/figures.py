@@ -1,4 +1,4 @@
-"""The plots as pictures for MLflow: confusion matrix, ROC, precision-recall, reliability.
+"""The plots as pictures for MLflow: confusion matrix, ROC, precision-recall, reliability, mistakes, learning curves.
 
 Refuses to know where they go, and keeps no state between calls (no pyplot). Colours are Okabe & Ito's, which
 stay apart for colour-blind readers; models differ in line style as well.
@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -119,6 +121,59 @@ def reliability(truth: NDArray[np.integer], models: Models, labels: Sequence[str
     below.set(xlabel=what, ylabel="examples")
     below.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
+    return figure
+
+
+def mistakes(table: pd.DataFrame, arrays: Mapping[str, NDArray[Any]]) -> Figure:
+    """The pictures that were predicted wrongly, each beside itself under its heat map.
+
+    Args:
+        table: as `mistakes.most_confident` gives it.
+        arrays: as `attribution.pictures` does; a kind of content without pictures has none.
+    """
+    if "pictures" not in arrays:
+        figure = Figure(figsize=(4, 1), dpi=110)
+        figure.text(0.5, 0.5, "no picture was predicted wrongly", ha="center", va="center")
+        return figure
+    columns = min(4, len(table))
+    rows = -(-len(table) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.1 * rows), layout="constrained", dpi=110)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, row, picture, evidence in zip(
+        grid.flat, table.to_dict("records"), arrays["pictures"], arrays["evidence"], strict=False
+    ):
+        pixels = np.broadcast_to(picture, (*picture.shape[:2], 3))
+        axes.imshow(np.concatenate([pixels, pixels], axis=1))
+        heat, side = evidence.astype(np.float64), pixels.shape[0]
+        axes.imshow(
+            heat, cmap="PuOr_r", norm=CenteredNorm(halfrange=max(float(np.abs(heat).max()), 1e-9)), alpha=0.55,
+            interpolation="bilinear", extent=(side - 0.5, 2 * side - 0.5, side - 0.5, -0.5),
+        )  # fmt: skip
+        axes.set(xlim=(-0.5, 2 * side - 0.5), ylim=(side - 0.5, -0.5))
+        said = f"{row['predicted']} {row['probability']:.2f}, labelled {row['truth']}"
+        axes.set_title(_literal(said if len(said) < 60 else f"{said[:57]}…"), fontsize=7)
+    return figure
+
+
+def learning(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Loss and accuracy by epoch, a row for each training that had epochs.
+
+    Args:
+        histories: name -> epoch, loss, accuracy, val_loss, val_accuracy.
+    """
+    shown = {name: history for name, history in histories.items() if len(history)}
+    figure = Figure(figsize=(8.4, 3.0 * max(1, len(shown))), layout="constrained", dpi=120)
+    grid = figure.subplots(max(1, len(shown)), 2, squeeze=False)
+    for (name, history), row in zip(shown.items(), grid, strict=False):
+        for axes, kind in zip(row, ("loss", "accuracy"), strict=True):
+            _plain(axes)
+            for i, (column, label) in enumerate(((kind, "training"), (f"val_{kind}", "validation"))):
+                axes.plot(history["epoch"], history[column], color=_COLOURS[i], ls=_STYLES[i], marker=".", label=label)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set(xlabel="epoch", ylabel=kind, title=f"{_spoken(name)}: {kind}")
+        row[0].legend(frameon=False)
     return figure
 
 

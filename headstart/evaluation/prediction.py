@@ -18,17 +18,19 @@ def predict(
     *,
     views: int,
     batch_size: int,
+    buckets: NDArray[np.integer] | None = None,
     title: str = "predict",
 ) -> NDArray[np.float32]:
-    """The network's probabilities [examples, k], each the mean over an example's views; a progress bar on a terminal.
+    """The network's probabilities [examples, views, k], with a progress bar on a terminal.
 
-    The last batch is filled up with its own last example, so that a compiled network sees one shape only.
+    The last batch is filled up with its own last example, so that a compiled network sees one shape a bucket.
 
     Args:
         network: inputs [b, ...] -> probabilities [b, k].
         fetch: (example numbers int [b], view numbers int [b]) -> inputs [b, ...].
         examples, views: how many there are.
         batch_size: inputs at a time.
+        buckets: of each example; those of one go together. None: all are of one.
         title: of the progress bar.
 
     Raises:
@@ -37,16 +39,21 @@ def predict(
     """
     if examples == 0:
         raise ValueError("there are no examples to predict")
-    total, found = examples * views, []
-    with tqdm(total=total, desc=title, unit="view", disable=None) as bar:
-        for first in range(0, total, batch_size):
-            numbers = np.minimum(np.arange(first, first + batch_size), total - 1)
-            output = np.asarray(network(fetch(*np.divmod(numbers, views))), dtype=np.float32)
-            if output.ndim != 2 or len(output) != batch_size:
-                raise ValueError(f"a network's output of shape {output.shape}; [{batch_size}, classes] is needed")
-            found.append(output[: total - first])
-            bar.update(len(found[-1]))
-    probabilities = np.concatenate(found).reshape(examples, views, -1).mean(axis=1)
+    alike = np.zeros(examples, int) if buckets is None else buckets
+    order = np.argsort(alike, kind="stable")
+    found = []
+    with tqdm(total=examples * views, desc=title, unit="view", disable=None) as bar:
+        for bucket in np.unique(alike):
+            places = np.flatnonzero(alike == bucket)
+            total = len(places) * views
+            for first in range(0, total, batch_size):
+                rows, looks = np.divmod(np.minimum(np.arange(first, first + batch_size), total - 1), views)
+                output = np.asarray(network(fetch(places[rows], looks)), dtype=np.float32)
+                if output.ndim != 2 or len(output) != batch_size:
+                    raise ValueError(f"a network's output of shape {output.shape}; [{batch_size}, classes] is needed")
+                found.append(output[: total - first])
+                bar.update(len(found[-1]))
+    probabilities = np.concatenate(found).reshape(examples, views, -1)[np.argsort(order)]
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities that are not numbers; its training diverged, try a smaller lr")
     return probabilities

@@ -145,3 +145,8 @@ def plots(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> 
         tables[f"reliability/{model}"] = curves.reliability(truth, probabilities)
     tables["reliability/ideal"] = pd.DataFrame({"predicted": [0.0, 1.0], "observed": [0.0, 1.0]})
     return {f"{name}.csv": table.round(6) for name, table in tables.items()}
+
+
+def calibration_plots(truth: NDArray[np.integer], models: Models) -> dict[str, pd.DataFrame]:
+    """File name -> table: the reliability of each of `models`, usually before and after temperature scaling."""
+    return {f"calibration/{name}.csv": curves.reliability(truth, p).round(6) for name, p in models.items()}

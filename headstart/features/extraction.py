@@ -1,21 +1,22 @@
-"""Filling a cache: each picture's views through the frozen layers, into one memory-mapped file a split.
+"""Filling a cache: each example's views through the frozen layers, into memory-mapped files.
 
 What was computed before comes out of the store; the rest is computed and stored shard by shard, so a killed extraction
-goes on where it was. Memory does not grow with the number of pictures. Knows nothing of labels or training.
+goes on where it was. Memory does not grow with the number of examples. Knows nothing of labels or training.
 """
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from headstart.features import store
 from headstart.features import views as looks
 from headstart.features.engine import BATCH, Engine
+from headstart.features.inputs import Fresh, caches, members
 from headstart.features.store import Store, keys
 
 # Of a shard of the store: what a kill can cost.
@@ -28,7 +29,7 @@ class Extractor:
     """What runs the frozen layers on views, and the store of what they gave before."""
 
     def __init__(self, engine: Engine, *, augment: str, seed: int, dtype: str, within: Path | None = None) -> None:
-        """Open the store of the rows that this engine makes of such views.
+        """Name the stores of the rows that this engine makes of such views.
 
         Args:
             engine: runs the frozen layers.
@@ -36,44 +37,86 @@ class Extractor:
             dtype: of the rows: float32, or float16 (values beyond its range are clipped to it).
             within: the folder of all stores, if not the usual one.
         """
-        self.engine, self.augment, self.seed, self.dtype = engine, augment, seed, dtype
+        self.engine, self.dtype, self.within = engine, dtype, within or store.folder()
         code = b"".join(Path(file).read_bytes() for file in (__file__, looks.__file__))
-        self.store = Store(
-            within or store.folder(),
+        self.made_by = {
             **engine.identity,
-            augment=augment,
-            seed=seed if augment == "photo" else None,
-            dtype=dtype,
-            code=hashlib.sha256(code).hexdigest(),
-        )
+            "augment": augment,
+            "seed": seed if augment == "photo" else None,
+            "dtype": dtype,
+            "code": hashlib.sha256(code).hexdigest(),
+        }
 
-    def __call__(self, images: np.ndarray, examples: pd.DataFrame, into: Path, views: int) -> str:
-        """Write the engine's output for all views of the given examples.
+    def embed(self, source: Fresh, into: Path, views: int) -> str:
+        """Write the engine's output for all views, of one shape whatever the bucket.
 
         Args:
-            images: uint8 [n, s, s, c], usually a memory map; row i belongs to the example with index i.
-            examples: rows to extract, indexed by their row in `images`, with a `hash` column.
-            into: the `.npy` file to write: [len(examples), views, ...].
+            source: gives the views.
+            into: the `.npy` file to write: [n, views, ...].
             views: of each example, from view 0.
 
         Returns:
             A sentence with the written array's shape, and how many of its rows had to be computed.
         """
-        places, hashes = examples.index.to_numpy(), examples["hash"].to_list()
-        wanted = keys(hashes, views).ravel()
-        if not len(wanted):
+        output, count = None, Count()
+        for bucket, places in members(source.buckets):
+            at = 0
+            for rows in self._rows(source, bucket, places, views, count, into.stem):
+                if output is None:
+                    output = _allocated(into, self.dtype, (len(source.buckets), views, *rows.shape[1:]))
+                # Places of rows and views, one behind the other.
+                row, number = np.divmod(np.arange(at, at + len(rows)), views)
+                output[places[row], number] = rows
+                at += len(rows)
+        return self._said(into, output, count)
+
+    def activate(self, source: Fresh, into: Path, views: int) -> str:
+        """Write the engine's output for all views: a file a bucket, as `caches` names them.
+
+        Args:
+            source, into, views: as for `embed`.
+
+        Returns:
+            A sentence for each file.
+        """
+        files, said = caches(into, source.buckets), []
+        for bucket, places in members(source.buckets):
+            output, flat, at, count = None, None, 0, Count()
+            for rows in self._rows(source, bucket, places, views, count, files[bucket].stem):
+                if output is None:
+                    output = _allocated(files[bucket], self.dtype, (len(places), views, *rows.shape[1:]))
+                    flat = output.reshape(-1, *rows.shape[1:])
+                assert flat is not None
+                flat[at : at + len(rows)] = rows
+                at += len(rows)
+            said.append(self._said(files[bucket], output, count))
+        return "\n".join(said) or self._said(into, None, Count())
+
+    def _said(self, into: Path, output: np.memmap | None, count: "Count") -> str:
+        if output is None:
             raise ValueError(f"{into.name}: no examples to extract")
+        output.flush()
+        shape = " x ".join(map(str, output.shape))
+        return f"{into.stem}: {shape}, {count.computed:,} of {count.wanted:,} views computed"
+
+    def _rows(
+        self, source: Fresh, bucket: int, places: np.ndarray, views: int, count: "Count", title: str
+    ) -> Iterator[np.ndarray]:
+        """The output for the views of the examples at `places`, all of one bucket, a part at a time."""
+        kept = Store(self.within, **self.made_by, bucket=bucket)
+        wanted = keys([source.hashes[place] for place in places], views).ravel()
 
         def compute(numbers: np.ndarray) -> np.ndarray:
-            pairs = [divmod(int(number), views) for number in numbers]
-            made = [looks.view(images[places[row]], look, self.augment, self.seed, hashes[row]) for row, look in pairs]
-            rows = self.engine.run(looks.as_rgb(np.stack(made)))
-            return looks.half(rows) if self.dtype == "float16" else rows
+            rows, looked = np.divmod(numbers, views)
+            made = self.engine.run(source(places[rows], looked))
+            return looks.half(made) if self.dtype == "float16" else made
 
-        # The same picture may be there several times: its views are computed once.
+        # The same content may be there several times: its views are computed once.
         _, once = np.unique(wanted, return_index=True)
-        new = np.sort(once[self.store.missing(wanted[once])])
-        with tqdm(total=len(new), desc=into.stem, unit="view", disable=None) as bar:
+        new = np.sort(once[kept.missing(wanted[once])])
+        count.computed += len(new)
+        count.wanted += len(wanted)
+        with tqdm(total=len(new), desc=title, unit="view", disable=None) as bar:
             at = 0
             while at < len(new):
                 shard = [compute(new[at : at + BATCH])]
@@ -82,24 +125,24 @@ class Extractor:
                     bar.update(BATCH)
                     shard.append(compute(new[start : start + BATCH]))
                 rows = np.concatenate(shard)
-                self.store.add(wanted[new[at : at + len(rows)]], rows)
+                kept.add(wanted[new[at : at + len(rows)]], rows)
                 at += len(rows)
                 bar.update(at - bar.n)
 
-        output, at = None, 0
-        for sound, rows in self.store.read(wanted, COPIED):
-            if output is None:
-                shape = (len(examples), views, *rows.shape[1:])
-                output = _allocated(into, self.dtype, shape)
-                flat = output.reshape(len(wanted), *rows.shape[1:])
-            flat[at : at + len(rows)] = rows
+        at = 0
+        for sound, rows in kept.read(wanted, COPIED):
             if not sound.all():
-                damaged = at + np.flatnonzero(~sound)
-                flat[damaged] = compute(damaged)
+                damaged = np.flatnonzero(~sound)
+                rows[damaged] = compute(at + damaged)
+            yield rows
             at += len(rows)
-        assert output is not None
-        output.flush()
-        return f"{into.stem}: {' x '.join(map(str, shape))}, {len(new):,} of {len(wanted):,} views computed"
+
+
+class Count:
+    """Views computed, and views wanted."""
+
+    def __init__(self) -> None:
+        self.computed = self.wanted = 0
 
 
 def _allocated(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap:

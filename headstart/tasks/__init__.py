@@ -2,6 +2,9 @@
 
 from types import ModuleType
 
-from headstart.tasks import image_classification
+from headstart.tasks import image_classification, text_classification
 
-TASKS: dict[str, ModuleType] = {"image-classification": image_classification}
+TASKS: dict[str, ModuleType] = {
+    "image-classification": image_classification,
+    "text-classification": text_classification,
+}

@@ -1,16 +1,16 @@
-"""Batches of one view a picture. The order is a function of seed and epoch."""
+"""Batches of one view an example. The order is a function of seed and epoch."""
 
 import keras
 import numpy as np
 
-from headstart.features.inputs import Source
+from headstart.features.inputs import Source, members
 
 
 class Batches(keras.utils.PyDataset):
     """What `fit` and `evaluate` draw from.
 
     In an epoch every example shows one view, and in each epoch the next one: after `views` epochs it has shown all,
-    equally often. With `every_view` an epoch shows all of them.
+    equally often. With `every_view` an epoch shows all of them. A batch is of one bucket of the source.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Batches(keras.utils.PyDataset):
         Args:
             fetch: gives the inputs.
             targets: float32 [n, ...].
-            batch_size: the last batch of an epoch may be smaller; none is dropped.
+            batch_size: the last batch of a bucket may be smaller; none is dropped.
             seed: of the order and of each example's first view.
             views: how many there are of each example.
             every_view: show all of them in each epoch.
@@ -52,21 +52,29 @@ class Batches(keras.utils.PyDataset):
         self.fetch.warm()
         n = len(self.targets)
         self.rows, self.numbers = np.arange(n), np.zeros(n, int)
-        if not self.shuffle:
-            return
-        if self.every_view:
-            self.rows, self.numbers = (a.ravel() for a in np.mgrid[:n, : self.views])
-        else:
-            first = np.random.default_rng(self.seed).integers(self.views, size=n)
-            self.numbers = (first + self.epoch) % self.views
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))
-        self.rows, self.numbers = self.rows[order], self.numbers[order]
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.shuffle:
+            if self.every_view:
+                self.rows, self.numbers = (a.ravel() for a in np.mgrid[:n, : self.views])
+            else:
+                first = np.random.default_rng(self.seed).integers(self.views, size=n)
+                self.numbers = (first + self.epoch) % self.views
+            order = rng.permutation(len(self.rows))
+            self.rows, self.numbers = self.rows[order], self.numbers[order]
+        # Where each batch's examples are in `rows`.
+        self.parts = [
+            places[start : start + self.batch_size]
+            for _, places in members(self.fetch.buckets[self.rows])
+            for start in range(0, len(places), self.batch_size)
+        ]
+        if self.shuffle and np.ptp(self.fetch.buckets):
+            self.parts = [self.parts[at] for at in rng.permutation(len(self.parts))]
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return len(self.parts)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        part = self.parts[index]
         rows, numbers, weights = self.rows[part], self.numbers[part], self.weights[self.rows[part]]
         if more := -len(rows) % self.devices:
             weights = np.append(weights, np.zeros(more, np.float32))

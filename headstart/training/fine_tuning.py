@@ -10,30 +10,36 @@ import pandas as pd
 from headstart import device
 from headstart.backbones import cut
 from headstart.backbones.graph import unfrozen
-from headstart.backbones.saving import load_model
+from headstart.backbones.saving import load_model, plain
 from headstart.data.prepared import Prepared
 from headstart.features import engine
-from headstart.features.inputs import Cached, OnTheFly, Source, ThroughFrozen
+from headstart.features.inputs import Cached, CachedByBucket, Source, ThroughFrozen, caches, fresh
+from headstart.features.tokens import Vocabulary
 from headstart.params import Params
 from headstart.tasks import TASKS
-from headstart.training import loop, networks, optimization
+from headstart.training import loop, lora, networks, optimization
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint
 
 
 def fine_tune(
-    settings: Params, prepared: Prepared, on_epoch: loop.OnEpoch, checkpoint: Checkpoint
+    settings: Params,
+    prepared: Prepared,
+    vocabulary: Vocabulary | None,
+    on_epoch: loop.OnEpoch,
+    checkpoint: Checkpoint,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train the layers that `trainable_layers` unfreezes.
 
     Args:
         settings: all parameters.
         prepared: the data; the other inputs are where the earlier stages put them.
+        vocabulary: the network's, if it has one.
         on_epoch: told each epoch's numbers as they come.
         checkpoint: where the state is kept after each epoch.
 
     Returns:
-        The whole network, float32 pictures [b, s, s, 3] -> the task's output, with the weights of the best epoch;
+        The whole network, what the backbone takes -> the task's output, with the weights of the best epoch;
         and the history as `loop.fit` gives it.
 
     Raises:
@@ -45,13 +51,19 @@ def fine_tune(
     k = len(prepared.classes)
     network = load_model(Path("models/backbone/backbone.keras"))
     head = load_model(Path("models/head/head.keras"))
-    cut.unfreeze(network, unfrozen(cut.graph(network), settings.trainable_layers), given.batch_norm == "trained")
+    names = unfrozen(cut.graph(network), settings.trainable_layers)
+    cut.unfreeze(network, names, given.batch_norm == "trained")
+    if given.lora_rank:
+        lora.enable(network, names, given.lora_rank)
     activations = json.loads(Path("data/activations/activations.json").read_text())
     at = activations["cut"]
     model = networks.on_top(cut.tail(network, at), head, "tail")
     device.compute_in(model, device.precision(given.precision))
 
-    source = {split: inputs(settings, prepared, split, at, activations["cached"]) for split in ("train", "validation")}
+    source = {
+        split: inputs(settings, prepared, split, at, activations["cached"], vocabulary)
+        for split in ("train", "validation")
+    }
     labels = {split: prepared.targets(split) for split in source}
     weights = task.class_weights(labels["train"], k)[labels["train"]] if given.class_weights else None
     train = Batches(
@@ -72,8 +84,11 @@ def fine_tune(
         devices=devices,
     )
     rate = optimization.schedule(settings.lr * given.lr_scale, len(train) * settings.epochs, given.warmup)
+    scales = None
+    if given.layer_decay < 1:
+        scales = optimization.layer_scales(network, names, given.layer_decay, model.trainable_variables)
     optimizer = optimization.optimizer(
-        settings.optimizer, rate, weight_decay=given.weight_decay, clip_norm=given.clip_norm
+        settings.optimizer, rate, weight_decay=given.weight_decay, clip_norm=given.clip_norm, scales=scales
     )
 
     history = loop.fit(
@@ -82,15 +97,22 @@ def fine_tune(
     )  # fmt: skip
     whole = networks.on_top(network, head, "final")
     device.compute_in(whole, "float32")
-    return whole, history
+    return plain(whole) if given.lora_rank else whole, history
 
 
-def inputs(settings: Params, prepared: Prepared, split: str, at: str, cached: bool) -> Source:
-    """Where the trained part's inputs come from: a cache, or pictures, through the frozen layers if there are any."""
+def inputs(
+    settings: Params, prepared: Prepared, split: str, at: str, cached: bool, vocabulary: Vocabulary | None
+) -> Source:
+    """The trained part's inputs: from a cache, or of the examples, through the frozen layers if there are any."""
     if cached:
-        return Cached(np.load(f"data/activations/{split}.npy", mmap_mode="r"))
+        file = Path(f"data/activations/{split}.npy")
+        if file.exists():
+            return Cached(np.load(file, mmap_mode="r"))
+        buckets = np.load(file.with_stem(f"{split}-buckets"))
+        files = caches(file, buckets)
+        return CachedByBucket({b: Cached(np.load(path, mmap_mode="r")) for b, path in files.items()}, buckets)
     features, backbone = settings.features, Path("models/backbone")
-    pictures = OnTheFly(prepared.images, prepared.of(split), features.augment, settings.seed)
+    made = fresh(prepared, split, features.augment, settings.seed, vocabulary)
     if at == next(iter(engine.read_graph(backbone).reads)):
-        return pictures
-    return ThroughFrozen(pictures, engine.load(backbone, at, features.engine, features.precision).run)
+        return made
+    return ThroughFrozen(made, engine.load(backbone, at, features.engine, features.precision).run)

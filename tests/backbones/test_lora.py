@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from headstart.backbones import cut, lora, text
+from headstart.backbones import cut, text
 from headstart.backbones.graph import unfrozen
 from headstart.backbones.saving import load_model, save_model
 from headstart.backbones.table import TABLE
+from headstart.training import lora
 
 ROOT = Path(__file__).parents[2]
 IDS = np.int32([[7, 8, 9, 10], [11, 12, 0, 0]])

@@ -147,3 +147,10 @@ def test_a_picture_too_small_for_the_network_is_a_sentence() -> None:
 def test_weights_that_can_not_be_had_are_a_sentence(given: str, sentence: str) -> None:
     with pytest.raises(UserError, match=f"^features\\.weights: {sentence}"):
         weights.load(table.find("MobileNet"), 64, given, None)
+
+
+def test_a_backbone_that_takes_something_else_is_refused_with_some_that_fit():
+    said = r"backbone: VGG16 takes pictures, but task is text-classification; .* AllMiniLML6"
+    with pytest.raises(UserError, match=said):
+        table.find_for("text-classification", "VGG16")
+    assert table.find_for("image-classification", "VGG16") is table.TABLE["VGG16"]

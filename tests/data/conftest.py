@@ -35,7 +35,7 @@ def settings() -> Callable[..., params.Data]:
     """The data section of params.yaml for data at `path`; what is not given is left to the reader."""
     section = params.load(ROOT / "params.yaml").data
     free = {"source": None, "threshold": None, "classes": None, "header": None, "separator": "auto"}
-    columns = dict.fromkeys(("path", "label", "group", "split"))
+    columns = dict.fromkeys(("path", "text", "pair", "label", "group", "split"))
 
     def make(path: Path, **given: object) -> params.Data:
         changes = free | {"path": str(path), "columns": columns | given.pop("columns", {}), **given}

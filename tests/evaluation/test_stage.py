@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from headstart.evaluation.attribution import Explained
 from headstart.stage import UserError
 from stages import evaluate
 
@@ -30,13 +31,19 @@ class Network:
         return np.stack([1 - score] + [score / (self.outputs - 1)] * (self.outputs - 1), axis=1)
 
 
+def explained(network, shown, towards, against):
+    """A heat map that says nothing."""
+    assert (towards != against).all()
+    return Explained([{} for _ in shown], {"pictures": shown, "evidence": np.zeros((len(shown), 2, 2), np.float16)})
+
+
 @pytest.fixture
 def logged(tmp_path, monkeypatch):
     """A prepared repository to evaluate in; yields what tracking was given."""
     rng = np.random.default_rng(0)
     n = 90
     truth = rng.integers(0, 2, n)
-    split = np.where(np.arange(n) % 3 == 0, "test", "train")
+    split = np.array(["test", "train", "validation"])[np.arange(n) % 3]
     for folder in ("data/prepared", "data/features"):
         (tmp_path / folder).mkdir(parents=True)
     bright = np.clip(80 + 90 * truth + rng.normal(0, 40, n), 0, 255).astype(np.uint8)
@@ -44,8 +51,21 @@ def logged(tmp_path, monkeypatch):
     for model in ("final", "head"):
         (tmp_path / "models" / model).mkdir(parents=True)
         (tmp_path / "models" / model / "model.keras").write_text(model)
-    np.save(tmp_path / "data/features/test.npy", rng.random((30, 1, 4)).astype(np.float32))
+    for name in ("test", "validation"):
+        np.save(tmp_path / f"data/features/{name}.npy", rng.random((30, 1, 4)).astype(np.float32))
     (tmp_path / "data/prepared/labels.json").write_text(json.dumps(CLASSES))
+    (tmp_path / "data/prepared/source.json").write_text("{}")
+    splits = {
+        split: {"examples": 30, "classes": dict.fromkeys(CLASSES, 15)} for split in ("train", "validation", "test")
+    }
+    counted = {"examples": 90, "quarantined": 0, "conflicting_labels": 0, "splits": splits}
+    backbone = {"name": "Tiny", "embedding": 4, "image_size": 8, "source": "made up", "licence": "MIT", "remark": ""}
+    for path, content in (("metrics/prepare.json", counted), ("models/backbone/backbone.json", backbone)):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    (tmp_path / "plots").mkdir()
+    for name in ("train_head", "fine_tune"):
+        (tmp_path / f"plots/{name}.csv").write_text("epoch,learning_rate,loss,accuracy,val_loss,val_accuracy\n")
     examples = pd.DataFrame({"id": [f"{i:03d}" for i in range(n)], "path": "", "hash": "0" * 64, "group": ""})
     examples["label"] = [CLASSES[t] for t in truth]
     examples["split"] = split
@@ -71,6 +91,7 @@ def logged(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate.tracking, "run", run)
     monkeypatch.setattr(evaluate, "load_model", network)
     monkeypatch.setattr(evaluate, "for_inference", lambda network: network)
+    monkeypatch.setitem(evaluate.attribution.EXPLAIN, "image-classification", explained)
     return seen
 
 
@@ -85,9 +106,65 @@ def test_the_test_split_alone_is_scored_and_everything_is_written(logged, capsys
     assert said["accuracy"] > 0.7
     assert Path("plots/evaluate/reliability/head_only.csv").is_file()
     assert logged.metrics["head_only.accuracy"] == said["head_only"]["accuracy"]
-    assert logged.figures == ["confusion.png", "roc.png", "precision_recall.png", "reliability.png"]
-    assert logged.artifacts == [Path("evaluation/predictions.csv").read_text()]
+    assert logged.figures == [
+        f"{name}.png"
+        for name in ("confusion", "roc", "precision_recall", "reliability", "calibration", "mistakes", "learning")
+    ]
+    written = ("evaluation/predictions.csv", "evaluation/MODEL_CARD.md", "reports/index.html")
+    assert logged.artifacts == [Path(name).read_text() for name in written]
     assert f"{said['accuracy']:.4f}" in capsys.readouterr().out
+
+
+def test_the_mistakes_that_are_kept_are_the_test_splits_own(logged):
+    evaluate.main()
+    table = pd.read_csv("evaluation/predictions.csv", dtype=str, keep_default_na=False).set_index("id")
+    wrong = json.loads(Path("evaluation/mistakes.json").read_text())
+    assert len(wrong) == (table["truth"] != table["predicted"]).sum() > 0
+    with np.load("evaluation/mistakes.npz", allow_pickle=False) as arrays:
+        pictures = arrays["pictures"]
+    images = np.load("data/prepared/images.npy")
+    for row, picture in zip(wrong, pictures, strict=True):
+        assert (table.loc[row["id"], ["truth", "predicted"]] == [row["truth"], row["predicted"]]).all()
+        assert (picture == images[int(row["id"])]).all()
+
+
+def test_the_temperature_is_fitted_on_the_validation_split(logged):
+    evaluate.main()
+    before = json.loads(Path("metrics/evaluate.json").read_text())
+    assert before["calibration"]["validation_examples"] == 30
+    # Validation pictures of which nothing can be told: the model is far too sure of them.
+    images = np.load("data/prepared/images.npy")
+    images[2::3] = np.random.default_rng(1).choice([2, 250], (30, 1, 1, 1)).astype(np.uint8)
+    np.save("data/prepared/images.npy", images)
+    evaluate.main()
+    after = json.loads(Path("metrics/evaluate.json").read_text())
+    assert after["calibration"]["temperature"] > 2 * before["calibration"]["temperature"]
+    assert after["calibration"]["nll"]["before"] == before["calibration"]["nll"]["before"]
+    assert after["accuracy"] == before["accuracy"]
+
+
+def test_a_page_that_cannot_be_written_costs_no_results(logged, monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(evaluate.page, "render", fail)
+    evaluate.main()
+    assert "no ink" in capsys.readouterr().err
+    assert Path("metrics/evaluate.json").is_file()
+    assert len(logged.artifacts) == 2
+
+
+def test_a_model_without_mistakes_leaves_an_empty_list(logged):
+    perfect = Network()
+    truth = pd.read_csv("data/prepared/examples.csv", dtype=str, keep_default_na=False)["label"].map(CLASSES.index)
+    images = np.load("data/prepared/images.npy")
+    images[:] = (40 + 170 * truth.to_numpy()).astype(np.uint8)[:, None, None, None]
+    np.save("data/prepared/images.npy", images)
+    logged.networks["models/final/model.keras"] = perfect
+    evaluate.main()
+    assert json.loads(Path("evaluation/mistakes.json").read_text()) == []
+    assert not Path("evaluation/mistakes.npz").exists()
+    assert "every test example is predicted rightly" in Path("reports/index.html").read_text()
 
 
 def test_a_grey_data_set_reaches_the_network_in_colour(logged):
@@ -129,6 +206,7 @@ def test_a_diverged_model_is_named_in_a_sentence(logged):
 def test_a_final_model_that_is_the_heads_is_scored_on_the_embeddings(logged):
     Path("models/final/model.keras").write_text("head")
     evaluate.main()
-    assert set(logged.networks) == {"models/head/head.keras"}
+    # The whole network is asked about its mistakes alone.
+    assert logged.networks["models/final/model.keras"].seen == set()
     said = json.loads(Path("metrics/evaluate.json").read_text())
     assert said["accuracy"] == said["head_only"]["accuracy"]

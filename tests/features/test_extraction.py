@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from headstart.features import extraction, store
 from headstart.features.engine import BATCH, Engine
 from headstart.features.extraction import Extractor
+from headstart.features.inputs import OnTheFly
 from headstart.features.views import as_rgb, view
 
 
@@ -54,7 +55,7 @@ def extract(
 ):
     settings = {"seed": 0, "dtype": "float32"} | given
     extractor = Extractor(counted.engine, augment=augment, within=folder / "store", **settings)
-    extractor(IMAGES, examples(rows), folder / "out.npy", views)
+    extractor.embed(OnTheFly(IMAGES, examples(rows), augment, settings["seed"]), folder / "out.npy", views)
     return np.load(folder / "out.npy")
 
 
@@ -105,8 +106,8 @@ def test_only_what_is_new_is_computed(tmp_path: Path) -> None:
 def test_a_picture_that_is_there_twice_is_computed_once(tmp_path: Path) -> None:
     counted = Counted()
     table = examples([0, 0, 1]).reset_index(drop=True)
-    Extractor(counted.engine, augment="none", seed=0, dtype="float32", within=tmp_path)(
-        IMAGES[[0, 0, 1]], table, tmp_path / "out.npy", 1
+    Extractor(counted.engine, augment="none", seed=0, dtype="float32", within=tmp_path).embed(
+        OnTheFly(IMAGES[[0, 0, 1]], table, "none", 0), tmp_path / "out.npy", 1
     )
     assert counted.count == 2
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy")[:, 0, 0, 0], IMAGES[[0, 0, 1], 0, 0, 0])

@@ -71,10 +71,8 @@ class Clone:
         self.ok("git", "commit", "--quiet", "--allow-empty", "--message", message)
 
 
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The pipeline after its first `dvc repro`, committed. Tests leave it as they find it."""
-    folder = tmp_path_factory.mktemp("clone")
+def fresh_clone(folder: Path, recipe: str, changes: dict) -> Clone:
+    """A clone of the working tree whose parameters are a recipe with some changed, committed."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -88,9 +86,16 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     clone.ok("git", "init", "--quiet")
     clone.ok("git", "config", "user.name", "tests")
     clone.ok("git", "config", "user.email", "tests@localhost")
-    shutil.copy(folder / "recipes" / "planktonclas.yaml", folder / "params.yaml")
-    clone.params(QUICK)
+    shutil.copy(folder / "recipes" / f"{recipe}.yaml", folder / "params.yaml")
+    clone.params(changes)
     clone.commit("the recipe, made small")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The pipeline after its first `dvc repro`, committed. Tests leave it as they find it."""
+    clone = fresh_clone(tmp_path_factory.mktemp("clone"), "planktonclas", QUICK)
     clone.ok("dvc", "repro")
     clone.commit("its results")
     return clone

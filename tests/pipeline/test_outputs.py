@@ -1,8 +1,10 @@
 """What the stages leave behind: nothing that runs code when it is read, nothing that differs from run to run."""
 
 import io
+import json
 import pickletools
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -61,3 +63,36 @@ def test_outputs_hold_no_times_paths_or_run_ids(pipeline: Clone) -> None:
             for name, content in contents(path).items():
                 for text in hidden:
                     assert text.encode() not in content, f"{name} holds {text}"
+
+
+def test_the_page_and_the_card_of_a_run_say_what_its_metrics_say(pipeline: Clone) -> None:
+    metrics = json.loads((pipeline.folder / "metrics/evaluate.json").read_text())
+    page = (pipeline.folder / "reports/index.html").read_text()
+    card = (pipeline.folder / "evaluation/MODEL_CARD.md").read_text()
+    assert f'id="accuracy">{100 * metrics["accuracy"]:.1f} %<' in page
+    assert f"temperature of {metrics['calibration']['temperature']:.3f}" in page
+    low, high = metrics["interval"]["accuracy"]
+    assert f"| accuracy | {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] |" in card
+    lock = yaml.safe_load((pipeline.folder / "dvc.lock").read_text())["stages"]
+    for stage in ("prepare", "fetch_backbone", "fine_tune"):
+        assert lock[stage]["outs"][0]["md5"] in page
+    listed = json.loads((pipeline.folder / "evaluation/mistakes.json").read_text())
+    assert (
+        page.count('<figure class="mistake">')
+        == len(listed)
+        == min(24, round(metrics["n"] * (1 - metrics["accuracy"])))
+    )
+    assert not pipeline.ok("git", "status", "--porcelain", "--", "reports")
+
+
+def test_a_page_of_a_commit_is_the_page_of_its_run(pipeline: Clone) -> None:
+    made = pipeline.folder / ".dvc/tmp/page.html"
+    pipeline.ok(sys.executable, "-m", "headstart", "report", "--rev", "HEAD", "--into", str(made))
+    shown, again = (pipeline.folder / "reports/index.html").read_text(), made.read_text()
+    made.unlink()
+    # Everything below the lines about names and comparisons comes out of DVC's cache as it came out of the stage.
+    assert "base64" in again
+    assert again.partition("<h2>Learning</h2>")[2] == shown.partition("<h2>Learning</h2>")[2]
+    refused = pipeline.run(sys.executable, "-m", "headstart", "report", "--rev", "nowhere")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: nowhere: there is no such revision")

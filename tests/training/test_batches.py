@@ -108,3 +108,50 @@ def test_devices_share_every_batch_evenly_and_what_fills_it_up_weighs_nothing(ba
         for a, b in zip(real, found, strict=True):
             np.testing.assert_array_equal(a, b[: len(a)])
         assert not found[2][len(real[2]) :].any()
+
+
+class Bucketed(Cached):
+    """Examples of several buckets."""
+
+    def __init__(self, buckets: list[int]) -> None:
+        super().__init__(np.arange(len(buckets) * VIEWS, dtype=np.float32).reshape(len(buckets), VIEWS, 1))
+        self.buckets = np.array(buckets)
+
+
+@given(
+    st.lists(st.sampled_from([16, 64, 128]), min_size=1, max_size=30),
+    st.integers(1, 8),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_each_batch_is_of_one_bucket_and_each_example_is_shown_once(
+    buckets: list[int], batch_size: int, seed: int, every_view: bool
+) -> None:
+    source = Bucketed(buckets)
+    data = Batches(
+        source, np.eye(len(buckets), dtype=np.float32),
+        batch_size=batch_size, seed=seed, views=VIEWS, every_view=every_view,
+    )  # fmt: skip
+    for _ in range(2):
+        found = [data[at] for at in range(len(data))]
+        rows = [targets.argmax(axis=1) for _, targets, _ in found]
+        assert all(len({buckets[row] for row in batch}) == 1 for batch in rows)
+        times = VIEWS if every_view else 1
+        assert sorted(np.concatenate(rows).tolist()) == sorted(list(range(len(buckets))) * times)
+        sizes = Counter(buckets[row] for batch in rows for row in batch)
+        assert len(data) == sum(-(-n // batch_size) for n in sizes.values()), "a bucket's last batch alone is smaller"
+        data.on_epoch_end()
+
+
+def test_buckets_come_in_an_order_of_seed_and_epoch() -> None:
+    def order(seed: int) -> list[list[int]]:
+        data = Batches(Bucketed([16, 64] * 20), np.zeros((40, 1), np.float32), batch_size=4, seed=seed)
+        found = []
+        for _ in range(2):
+            found.append([int(data.fetch.buckets[data.rows[part[0]]]) for part in data.parts])
+            data.on_epoch_end()
+        return found
+
+    assert order(0) == order(0)
+    assert order(0)[0] != order(0)[1]
+    assert order(0) != order(1)

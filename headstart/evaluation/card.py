@@ -1,0 +1,172 @@
+"""The model card, evaluation/MODEL_CARD.md: what the model is for, how good it is, where it is not, filled from facts.
+
+The sections are those of Mitchell et al. 2019, Model Cards for Model Reporting; the head is Hugging Face's, which model
+hubs read. Nothing in it is an opinion: a sentence stands there because a number or a file says so. Refuses to know
+where the facts lie.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import pandas as pd
+import yaml
+
+from headstart.evaluation.metrics import FIGURES
+
+# What examples are called, by task, and how the model is asked about some.
+KINDS = {
+    "image-classification": (
+        "pictures",
+        "probabilities = model.predict(pictures)  # float32 [n, {size}, {size}, 3]: RGB, 0-255, nothing subtracted",
+    ),
+    "text-classification": (
+        "texts",
+        "probabilities = model.predict(ids)  # int32 [n, tokens], made by tokenizer.json as model.json says",
+    ),
+}
+OTHER = ("examples", "probabilities = model.predict(inputs)")
+# Names that Hugging Face's metrics go by.
+METRICS = {"accuracy": "accuracy", "f1_macro": "f1", "roc_auc": "roc_auc"}
+# A class with fewer test examples, or with less than a third of the largest class's training examples, is worth a word.
+FEW, UNEVEN = 20, 3
+# Names in a sentence.
+LISTED = 20
+
+
+class Facts(NamedTuple):
+    """What a card is filled from.
+
+    knobs: the parameters turned most, by their names in params.yaml; `task` and `backbone` among them.
+    views: of a test example, whose probabilities are averaged.
+    metrics: metrics/evaluate.json.
+    classes: a row per class that is in the test split: class, n, precision, recall, f1.
+    prepared: metrics/prepare.json.
+    source: of the data: source, name, licence, as far as known; see `headstart.data.sources`.
+    backbone: models/backbone/backbone.json.
+    """
+
+    knobs: Mapping[str, Any]
+    views: int
+    metrics: Mapping[str, Any]
+    classes: pd.DataFrame
+    prepared: Mapping[str, Any]
+    source: Mapping[str, Any]
+    backbone: Mapping[str, Any]
+
+
+def card(facts: Facts) -> str:
+    """The card as Markdown with a head in YAML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  # Markdown, not HTML: names from the data go through _plain
+    )  # fmt: skip
+    what, code = KINDS.get(facts.knobs["task"], OTHER)
+    return environment.get_template("card.md").render(
+        **facts._asdict() | {"classes": facts.classes.to_dict("records")},
+        head=yaml.safe_dump(_head(facts), sort_keys=False, allow_unicode=True, width=120),
+        task=facts.knobs["task"].replace("-", " "),
+        what=what,
+        code=code.format(size=facts.backbone.get("image_size")),
+        splits=facts.prepared["splits"],
+        names=list(facts.prepared["splits"]["train"]["classes"]),
+        figures=FIGURES,
+        limitations=limitations(facts),
+        interval=_interval,
+        plain=_plain,
+        listed=_listed,
+    )
+
+
+def limitations(facts: Facts) -> list[str]:
+    """What follows from the facts that a user of the model should mind, a sentence each."""
+    what, _ = KINDS.get(facts.knobs["task"], OTHER)
+    said, prepared, found = facts.metrics, facts.prepared, []
+    low, high = said["interval"]["accuracy"]
+    found.append(
+        f"{said['n']} test {what} leave the accuracy an interval of {100 * (high - low):.1f} points. It says what "
+        "another test split could show of this model, not what another seed or another source of data could."
+    )
+    low, high = said["gain"]["interval"]
+    if facts.knobs["trainable_layers"] != 0 and low <= 0 <= high:
+        found.append("The test split does not show that fine-tuning did better than the head alone.")
+    trained, tested = (prepared["splits"][split]["classes"] for split in ("train", "test"))
+    most, least = max(trained, key=trained.__getitem__), min(trained, key=trained.__getitem__)
+    if trained[most] >= UNEVEN * trained[least]:
+        found.append(
+            f"The classes are uneven: of {_plain(most)} there are {trained[most]} training {what}, of {_plain(least)} "
+            f"{trained[least]}."
+        )
+    if rare := [name for name, count in tested.items() if count < FEW]:
+        found.append(f"Of some classes the test split, with fewer than {FEW} {what}, says little: {_listed(rare)}.")
+    worst = facts.classes.sort_values(["recall", "class"]).iloc[0]
+    if worst["recall"] < said["balanced_accuracy"]:
+        found.append(
+            f"It recognises {_plain(worst['class'])} worst: {100 * worst['recall']:.0f} % of {worst['n']} test {what}."
+        )
+    if prepared["conflicting_labels"]:
+        found.append(
+            f"{prepared['conflicting_labels']} {what} are there with different labels, so some labels are wrong."
+        )
+    if prepared["quarantined"]:
+        found.append(f"{prepared['quarantined']} {what} could not be used and were set aside.")
+    if copies := sum(prepared.get(key, 0) for key in ("repeated_pictures", "repeated_texts", "near_copies")):
+        found.append(
+            f"{copies} {what} are copies or near copies of others. Those that were found share a split; any that were "
+            "not make the figures look better than they are."
+        )
+    licence = facts.source.get("licence") or ""
+    if re.search(r"\bNC\b|non-?commercial", licence, re.IGNORECASE):
+        found.append(f"The data are not for commercial use ({_plain(licence)}).")
+    for whose, stated in (("data", licence), ("pretrained weights", facts.backbone["licence"])):
+        if not stated:
+            found.append(f"The licence of the {whose} is not stated.")
+    return found
+
+
+def _head(facts: Facts) -> dict[str, Any]:
+    """Hugging Face's metadata: https://huggingface.co/docs/hub/model-cards."""
+    backbone, said, task = facts.backbone, facts.metrics, facts.knobs["task"]
+    licences = {facts.source.get("licence") or "", backbone["licence"] or ""}
+    one = licences.pop() if len(licences) == 1 else ""
+    data = facts.source.get("name") or facts.source.get("source") or "own data"
+    results = [{"type": kind, "value": said[name]} for name, kind in METRICS.items() if said[name] is not None]
+    return {
+        **({"license": one.lower()} if one and " " not in one else {"license": "other", "license_name": "see-below"}),
+        "library_name": "keras",
+        "pipeline_tag": task,
+        "base_model": backbone["name"],
+        "datasets": [data],
+        "metrics": list(METRICS.values()),
+        "model-index": [
+            {
+                "name": f"{backbone['name']} on {data}",
+                "results": [
+                    {
+                        "task": {"type": task},
+                        "dataset": {"name": data, "type": data, "split": "test"},
+                        "metrics": results,
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _interval(of: Mapping[str, Any], figure: str) -> str:
+    if of[figure] is None:
+        return "undefined"
+    return "{:.3f} [{:.3f}, {:.3f}]".format(of[figure], *of["interval"][figure])
+
+
+def _plain(text: object) -> str:
+    """Text that Markdown takes for nothing else."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~$&])", r"\\\1", " ".join(str(text).split()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(_plain, names[:LISTED])) + more

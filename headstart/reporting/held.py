@@ -1,0 +1,95 @@
+"""What DVC and git hold at a revision: files of the workspace, of a commit or of an experiment, read the same way.
+
+Refuses to know what is in them.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from headstart.stage import UserError
+
+# A file's content by its path from the repository's root; None if it is not there, or in no cache at hand.
+Read = Callable[[str], bytes | None]
+
+METRICS = "metrics/evaluate.json"
+# Commits to look back through for other results.
+FAR = 50
+
+
+def reader(rev: str | None) -> Read:
+    """Reads files at a revision; at None in the current folder.
+
+    Raises:
+        UserError: there is no such revision.
+    """
+    if rev is None:
+        return _from_disk
+    if commit_of(rev) is None:
+        raise UserError(
+            f"{rev}: there is no such revision; `dvc exp list` names the experiments, `git log` the commits"
+        )
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
+
+    files = DVCFileSystem(".", rev=rev)
+
+    def read(path: str) -> bytes | None:
+        try:
+            content: bytes = files.cat_file(path)
+        except (DvcException, DataIndexDirError, OSError):
+            return None
+        return content
+
+    return read
+
+
+def _from_disk(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+
+
+def earlier(rev: str | None, metrics: bytes, figures: Iterable[str]) -> str | None:
+    """The last commit with other results on the test split: HEAD if the workspace's differ from it, else one before.
+
+    Args:
+        rev: what to start from; None: HEAD.
+        metrics: content of metrics/evaluate.json to differ from.
+        figures: names of those that count.
+
+    Returns:
+        Its hash; None if there is none, or this is no repository of git.
+    """
+    figures, here = tuple(figures), json.loads(metrics)
+    for commit in _git("log", f"--max-count={FAR}", "--format=%H", commit_of(rev) or "HEAD", "--", METRICS).split():
+        there = json.loads(_git("show", f"{commit}:{METRICS}") or "{}")
+        if there and any(there.get(figure) != here.get(figure) for figure in figures):
+            return commit
+    return None
+
+
+def commit_of(rev: str | None) -> str | None:
+    """The hash of a commit, branch, tag or experiment; of HEAD for None; None if git knows no such thing."""
+    if rev is None or (found := _git("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")):
+        return (found if rev else _git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")).strip() or None
+    # DVC keeps experiments as refs/exps/<2 digits>/<38 digits>/<name>.
+    listed = _git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
+    return next((commit for ref, commit in map(str.split, listed) if ref.rpartition("/")[2] == rev), None)
+
+
+def subject(commit: str) -> str:
+    """The first line of a commit's message."""
+    return _git("log", "-1", "--format=%s", commit).strip()
+
+
+def _git(*arguments: str) -> str:
+    """What git says; nothing where it fails or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return "" if done.returncode else done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,143 @@
+"""The page about one run as one file: it opens offline, on a phone and in the dark."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from headstart import stage
+from headstart.reporting import contents, held
+from headstart.stage import UserError
+
+PAGE = "reports/index.html"
+
+
+def write(rev: str | None = None, against: str | None = None, into: str | Path = PAGE) -> Path:
+    """Write the page about a revision.
+
+    Args:
+        rev: a commit, branch, tag or experiment; None: the workspace.
+        against: what to compare it with; None: the last commit before it with other results.
+        into: the file to write.
+
+    Raises:
+        UserError: no such revision, or no results there.
+    """
+    if against is not None and against == rev:
+        raise UserError(f"{rev} is given twice: nothing to compare")
+    read = held.reader(rev)
+    metrics = read(held.METRICS)
+    if not metrics:
+        where = rev or "the workspace"
+        raise UserError(
+            f"{held.METRICS} of {where} is not there: `dvc repro` makes it, `dvc pull` fetches what others made"
+        )
+    name = rev or os.environ.get("DVC_EXP_NAME") or "workspace"
+    other = against or held.earlier(rev, metrics, contents.FIGURES)
+    commit = held.commit_of(rev) or ""
+    facts = {"name": name, "commit": commit, "workspace": rev is None}
+    stage.write(into, render(read, facts, compared(read, name, other, named=against)))
+    return Path(into)
+
+
+def try_to_write() -> list[str]:
+    """Write the workspace's page for a stage whose results are safe already: what fails is a note, not an error.
+
+    Returns:
+        The page's path; nothing if it could not be written.
+    """
+    try:
+        return [str(write())]
+    except Exception as error:  # a page is no reason to lose an experiment; `headstart report` shows what was wrong
+        print(f"note: {PAGE} could not be written ({type(error).__name__}: {error})", file=sys.stderr)
+        return []
+
+
+def compared(read: held.Read, name: str, other: str | None, *, named: str | None = None) -> dict[str, Any] | None:
+    """How a run differs from another one, figure by figure, by the paired bootstrap of `headstart.compare`.
+
+    Args:
+        read: gives the run's files.
+        name: what the run is called.
+        other: the revision to compare with; None: there is none.
+        named: what the user calls it, if it was chosen by the user.
+
+    Returns:
+        None without another one; else its name and rows, or a sentence that says why they can't be compared.
+    """
+    if other is None:
+        return None
+    from headstart import compare  # scikit-learn takes longer than all else here
+
+    before = held.reader(other)
+    metrics = contents.read_json(before, held.METRICS)
+    title = named or f"{other[:8]}, “{held.subject(other)}”"
+    said: dict[str, Any] = {"name": title, "accuracy": metrics.get("accuracy"), "rows": {}, "why_not": None}
+    said["changed"] = _changed(contents.read_yaml(before, "params.yaml"), contents.read_yaml(read, "params.yaml"))
+    tables = [contents.read_table(of, "evaluation/predictions.csv", text=True) for of in (before, read)]
+    if not all(len(table) for table in tables):
+        return said | {"why_not": "its predictions are not in the cache here"}
+    for table in tables:
+        probabilities = [column for column in map(str, table) if column.startswith("p_")]
+        table[probabilities] = table[probabilities].astype(float)
+    params = contents.read_yaml(read, "params.yaml")
+    examples = contents.read_table(read, "data/prepared/examples.csv", text=True)
+    groups = dict(zip(examples["id"], examples["group"], strict=True)) if len(examples) else {}
+    groups = {example: group for example, group in groups.items() if group}
+    try:
+        rows, _ = compare.compare(
+            {title: tables[0], name: tables[1]}, groups, resamples=params["evaluate"]["bootstrap"], seed=params["seed"]
+        )
+    except UserError as error:
+        return said | {"why_not": str(error)}
+    columns = ["figure", "before", "after", "difference", "low", "high", "differs"]
+    return said | {"rows": {row["figure"]: row for row in rows.set_axis(columns, axis=1).to_dict("records")}}
+
+
+def render(read: held.Read, facts: dict[str, Any], compared: dict[str, Any] | None) -> str:
+    """The page as HTML.
+
+    Args:
+        read: gives the run's files.
+        facts: the run's name, its commit ("" if there is none), and whether it is the workspace's.
+        compared: as `compared` gives it.
+    """
+    metrics, prepared = contents.read_json(read, held.METRICS), contents.read_json(read, "metrics/prepare.json")
+    params, lock = contents.read_yaml(read, "params.yaml"), contents.read_yaml(read, "dvc.lock")
+    source = contents.read_json(read, "data/prepared/source.json")
+    backbone = contents.read_json(read, "models/backbone/backbone.json")
+    classes = contents.read_table(read, "plots/evaluate/classes.csv")
+    names = list(prepared["splits"]["train"]["classes"]) if prepared else list(classes["class"])
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template("page.html").render(
+        **facts,
+        task=str(params.get("task", "")).replace("-", " "),
+        backbone=params.get("backbone", ""),
+        headline=contents.headline(metrics, params),
+        compared=compared,
+        learning=contents.learning(read),
+        confusion=contents.confusion(read, names),
+        curves=contents.curves(read, metrics, names, classes),
+        reliability=contents.reliability(read, metrics, names),
+        classes=contents.by_class(classes),
+        mistakes=contents.mistakes(read),
+        data=contents.data(prepared, source),
+        caches=contents.caches(read, prepared, params, lock),
+        origin=contents.origin(read, lock, source, backbone),
+        params=contents.flat(params),
+    )
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """Parameters that two runs do not share."""
+    one, other = contents.flat(before), contents.flat(after)
+    return [
+        {"key": key, "before": one.get(key), "after": other.get(key)}
+        for key in dict.fromkeys([*one, *other])
+        if one.get(key) != other.get(key)
+    ]

