@@ -182,7 +182,7 @@ def test_a_team_tracks_on_postgresql_and_s3(pipeline: Clone, tmp_path: Path) -> 
     with postgresql(programs) as database, s3("runs", tmp_path) as files:
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-            "--backend-store-uri", database, "--artifacts-destination", "s3://runs",
+            "--backend-store-uri", database.replace("://", "+psycopg2://"), "--artifacts-destination", "s3://runs",
         ]  # fmt: skip
         env = {**KEYS, "MLFLOW_S3_ENDPOINT_URL": files, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with server(command, f"{uri}/health", tmp_path / "mlflow.log", env):
