@@ -11,7 +11,10 @@ import stages  # noqa: F401  # settings of Keras and TensorFlow, as a stage has 
 from headstart import stage
 
 # Each command, in the order of the help, with the line that says what it is for.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "sync": "Bring MLflow in line with what DVC holds.",
+    "ui": "MLflow's pages for this repository, in line with DVC.",
+}
 
 
 class Commands(click.Group):

@@ -21,6 +21,12 @@ BATCH = 16
 
 def main() -> None:
     settings = params.load()
+    with tracking.run("evaluate", settings):
+        evaluate(settings)
+
+
+def evaluate(settings: params.Params) -> None:
+    """Predict, judge, write."""
     prepared = load("data/prepared")
     test, truth, classes = prepared.of("test"), prepared.targets("test"), prepared.classes
     # An example without a group is one of its own, whatever the others are called.
@@ -43,16 +49,15 @@ def main() -> None:
 
     with stage.whole("evaluation") as folder:
         report.predictions(test, classes, models["final"]).to_csv(folder / "predictions.csv", index=False)
+        # For MLflow's pages, whenever it is told of them.
+        (folder / "plots").mkdir()
+        for name, figure in figures.figures(truth, models, classes).items():
+            figure.savefig(folder / "plots" / f"{name}.png")
     with stage.whole("plots/evaluate") as folder:
         for name, table in report.plots(truth, models, classes).items():
             (folder / name).parent.mkdir(exist_ok=True)
             table.to_csv(folder / name, index=False)
     stage.write("metrics/evaluate.json", json.dumps(said, indent=1) + "\n")
-    with tracking.run("evaluate", settings) as run:
-        run.metrics(report.flat(said))
-        for name, figure in figures.figures(truth, models, classes).items():
-            run.figure(figure, f"{name}.png")
-        run.artifact("evaluation/predictions.csv")
     print(report.summary(said))
 
 

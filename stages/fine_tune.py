@@ -20,13 +20,12 @@ def pass_on(settings: params.Params) -> None:
     """Make the head's model the final one: nothing is left to train, and Keras need not start for that."""
     head = json.loads(Path("metrics/train_head.json").read_text())
     summary = {**head, "epochs": 0, "best_epoch": 0}
-    with tracking.run("fine_tune", settings) as run:
+    with tracking.run("fine_tune", settings):
         with stage.whole("models/final") as folder:
             for name in ("model.keras", "labels.json"):
                 shutil.copyfile(Path("models/head", name), folder / name)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", "epoch,learning_rate,loss,accuracy,val_loss,val_accuracy\n")
-        run.metrics(summary)
     print("trainable_layers is 0: the head's model goes on")
 
 
@@ -46,8 +45,6 @@ def fine_tune(settings: params.Params) -> None:
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", loop.curves(history))
         checkpoint.remove()
-        run.metrics(summary)
-        run.model(network, prepared.example_input(), prepared.classes)
     print(loop.table("fine-tuning", history))
     if summary["best_epoch"] == 0:
         print("fine-tuning did no better on the validation split: the head's model goes on")
