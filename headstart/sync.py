@@ -10,6 +10,9 @@ pandas and scikit-learn take seconds to import: they are imported where there is
 
 import fcntl
 import functools
+import hashlib
+import json
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 # The tag `dvc.stage` of the run that stands for a whole execution, and MLflow's own of a child.
 PIPELINE, PARENT = "pipeline", "mlflow.parentRunId"
 LOCK = Path(".headstart/sync.lock")
+# What was in line at the end of the last synchronisation, with the default store: while that is the same, so is MLflow.
+SEEN = Path(".headstart/synced.json")
 # Split -> MLflow's word for its use; and the splits that a run uses.
 CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
 SPLITS = {
@@ -47,6 +52,8 @@ class Done:
     adopted: how many runs that stages had logged themselves found their place.
     repeated: how many runs told the same once more, and were removed.
     killed: how many runs had been left open by a process that is no more.
+    open: how many runs are going on, or may be.
+    missing: how many runs lack what is not in DVC's cache.
     gone: names of the runs whose execution DVC no longer holds.
     notes: sentences about what is missing, and about the registry.
     """
@@ -56,6 +63,8 @@ class Done:
     adopted: int = 0
     repeated: int = 0
     killed: int = 0
+    open: int = 0
+    missing: int = 0
     gone: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -82,14 +91,19 @@ def sync(*, all_commits: bool = False) -> Done:
         all_commits: every commit on every branch as well.
 
     Raises:
-        UserError: the tracking server can't be reached.
+        UserError: this is no repository's root, or the tracking server can't be reached.
     """
+    if not Path("dvc.yaml").exists():
+        raise UserError("there is no dvc.yaml here; run from the repository's root")
     with _alone():
+        held, notes = executions.held(tracking.STAGES, all_commits=all_commits)
+        done = Done(len(held), notes=notes)
+        if (gone := _in_line(held)) is not None:
+            done.gone = gone
+            return done
         mlflow = tracking.connect()
         from mlflow.exceptions import MlflowException
 
-        held, notes = executions.held(tracking.STAGES, all_commits=all_commits)
-        done = Done(len(held), notes=notes)
         try:
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
@@ -106,7 +120,29 @@ def sync(*, all_commits: bool = False) -> Done:
                     align(store, its, done)
         except MlflowException as error:
             raise _away(error) from None
+        SEEN.unlink(missing_ok=True)
+        if not done.open and not done.missing:
+            SEEN.write_text(json.dumps({"state": _state(held), "gone": done.gone}))
     return done
+
+
+def _in_line(held: list[Execution]) -> list[str] | None:
+    """What is gone, if MLflow and DVC are as the last synchronisation left them; None if they may not be."""
+    try:
+        seen = json.loads(SEEN.read_text())
+        return list(seen["gone"]) if seen["state"] and seen["state"] == _state(held) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _state(held: list[Execution]) -> str | None:
+    """All that DVC holds and the store as a file; None where it is none that could be looked at."""
+    database = Path(tracking.DATABASE)
+    if os.environ.get("MLFLOW_TRACKING_URI") or not database.exists():
+        return None
+    size, changed = database.stat().st_size, database.stat().st_mtime_ns
+    known = [(each.key, each.revisions, each.parameters.get("tracking")) for each in held]
+    return hashlib.sha256(repr((known, size, changed)).encode()).hexdigest()
 
 
 def _away(error: Exception) -> UserError:
@@ -168,7 +204,9 @@ def _met(store: Store, done: Done) -> Runs:
         tags, status = run.data.tags, run.info.status
         if tags.get("dvc.stage") == PIPELINE:
             runs.parents[tags.get("headstart.key", "")].append(run)
-        elif status == "RUNNING" and tracking.ended(tags.get("headstart.process", "")):
+        elif status == "RUNNING" and not tracking.ended(tags.get("headstart.process", "")):
+            done.open += 1
+        elif status == "RUNNING":
             if "headstart.replayed" in tags:
                 store.client.delete_run(run.info.run_id)
             else:
@@ -237,6 +275,7 @@ def _child(store: Store, execution: Execution, stage: str, parent: Any, runs: Ru
     if run.data.tags.get("headstart.missing"):
         run = _log(store, execution, stage, run.info.run_id)
     if missing := run.data.tags.get("headstart.missing"):
+        done.missing += 1
         done.notes.append(f"{name}: {missing} not in DVC's cache; after `dvc pull` another `headstart sync` logs it")
     if not run.inputs.dataset_inputs:
         _use(store, execution, stage, run.info.run_id)
@@ -278,7 +317,7 @@ def _log(store: Store, execution: Execution, stage: str, run_id: str) -> Any:
 
 def _laid_out(store: Store, execution: Execution, outputs: Mapping[str, str]) -> Path:
     """A folder with outputs of an execution and its prepared data, as far as they are at hand."""
-    folder, cache = Path(tempfile.mkdtemp(dir=store.folder)), _cache()
+    folder, cache = Path(tempfile.mkdtemp(dir=store.folder)), _cache(Path.cwd())
     executions.lay_out(execution, outputs, folder, cache)
     # The pictures may be many gigabytes, and one of them is looked at, as an example.
     prepared = execution.outputs.get("data/prepared")
@@ -296,7 +335,7 @@ def _examples(store: Store, execution: Execution) -> "pd.DataFrame | None":
 
 
 @functools.cache
-def _cache() -> Path:
+def _cache(repository: Path) -> Path:
     return executions.cache_folder()
 
 
@@ -308,8 +347,8 @@ def _sum_up(store: Store, execution: Execution, parent: Any, children: Mapping[s
     model = _final_model(children)
     if parent.info.status == "RUNNING":
         parameters = tracking.parameters(execution.parameters)
-        trained, judged = (children[stage].data.metrics for stage in ("fine_tune", "evaluate"))
-        results = {name: value for name, value in judged.items() if not name.startswith("system/")}
+        trained, scored = (children[stage].data.metrics for stage in ("fine_tune", "evaluate"))
+        results = {name: value for name, value in scored.items() if not name.startswith("system/")}
         results |= {name: value for name, value in trained.items() if name.startswith("best_")}
         client.log_batch(
             run_id,
@@ -317,7 +356,14 @@ def _sum_up(store: Store, execution: Execution, parent: Any, children: Mapping[s
             params=[Param(key, value) for key, value in parameters.items()],
         )
         _use(store, execution, PIPELINE, run_id)
-        client.set_terminated(run_id, "FINISHED", when)
+        # MLflow's comparison shows pictures that the runs themselves hold.
+        judged = {path: md5 for path, md5 in execution.outputs.items() if path == "evaluation"}
+        pictures = _laid_out(store, execution, judged) / "evaluation/plots"
+        if pictures.is_dir():
+            client.log_artifacts(run_id, str(pictures), "plots")
+        # What its stages took, as far as they were met at work.
+        took = sum(run.info.end_time - run.info.start_time for run in children.values())
+        client.set_terminated(run_id, "FINISHED", when + took)
     if model and not _models(parent):
         client.log_outputs(run_id, [LoggedModelOutput(model, step=0)])
     _tell(store, parent, execution.name, _tags(execution, PIPELINE))
@@ -415,20 +461,16 @@ def said(done: Done) -> str:
     """What was done, for a terminal."""
     lines = [f"logged {name}" for name in done.logged] + done.notes
     counts = {
-        "found the place of": done.adopted,
-        "removed what told the same once more:": done.repeated,
-        "closed what a killed process had left open:": done.killed,
+        "logged by their stages, and put in their place": done.adopted,
+        "removed, for they told the same once more": done.repeated,
+        "closed, for their processes are no more": done.killed,
     }
-    lines += [f"{what} {_runs(n)}" for what, n in counts.items() if n]
+    lines += [f"runs {what}: {n}" for what, n in counts.items() if n]
     if done.gone:
         names = ", ".join(done.gone[:5]) + (" and others" if len(done.gone) > 5 else "")
         lines.append(f"DVC no longer holds {names}: kept in MLflow, tagged dvc.held = no")
-    what = "the one execution" if done.held == 1 else f"all {done.held} executions"
+    what = "the one execution" if done.held == 1 else f"each of the {done.held} executions"
     lines.append(
         f"MLflow shows {what} that DVC holds" if done.held else "DVC holds no whole execution yet: `dvc repro`"
     )
     return "\n".join(lines)
-
-
-def _runs(n: int) -> str:
-    return "1 run" if n == 1 else f"{n} runs"

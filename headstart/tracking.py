@@ -30,10 +30,19 @@ if TYPE_CHECKING:
 
 # The stages that have runs.
 STAGES = ("train_head", "fine_tune", "evaluate")
-# Of a request to a tracking server, in seconds and tries; MLflow's own 120 and 7 would hold a training for minutes.
-TIMEOUT, RETRIES = "5", "1"
-# Seconds between two looks at processor, memory and GPU; at MLflow's own 10 a short training would show nothing.
-SAMPLING = "5"
+# Of MLflow's, by its variables' names without their MLFLOW_.
+SETTINGS = {
+    # Seconds and tries; its own 120 and 7 would hold a training for minutes when the server is away.
+    "HTTP_REQUEST_TIMEOUT": "5",
+    "HTTP_REQUEST_MAX_RETRIES": "1",
+    "ALLOW_PICKLE_DESERIALIZATION": "false",
+    # Seconds between two looks at processor, memory and GPU; at its own 10 a short training would show nothing.
+    "SYSTEM_METRICS_SAMPLING_INTERVAL": "5",
+    # A run's page needs no advertisement in the log of a stage, and a small file no progress bar.
+    "SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "DISABLE_TELEMETRY": "true",
+}
 # The default store, at the repository's root.
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -46,22 +55,17 @@ def _root() -> Path:
 
 def connect() -> Any:
     """MLflow, imported with our settings and pointed at the store; what the environment says wins."""
-    for name, value in {
-        "HTTP_REQUEST_TIMEOUT": TIMEOUT,
-        "HTTP_REQUEST_MAX_RETRIES": RETRIES,
-        "ALLOW_PICKLE_DESERIALIZATION": "false",
-        # A run's page needs no advertisement in the log of a stage.
-        "SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "SYSTEM_METRICS_SAMPLING_INTERVAL": SAMPLING,
-        "DISABLE_TELEMETRY": "true",
-    }.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(f"MLFLOW_{name}", value)
     import mlflow
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if "MLFLOW_TRACKING_URI" not in os.environ:
-        mlflow.set_tracking_uri(default_store())
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(given or default_store())
+    if not given:
+        # MLflow sets the variable itself, and nobody could tell any more whether the user did.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     return mlflow
 
 
@@ -71,14 +75,14 @@ def default_store() -> str:
 
 
 def experiment(client: Any, name: str) -> str:
-    """The id of MLflow's experiment of that name, made if there is none."""
+    """The id of MLflow's experiment of that name, made if there is none; of the kind whose pages show trainings."""
     from mlflow.exceptions import MlflowException
 
-    place = None if "MLFLOW_TRACKING_URI" in os.environ else (_root() / ARTIFACTS).as_uri()
+    place = None if os.environ.get("MLFLOW_TRACKING_URI") else (_root() / ARTIFACTS).as_uri()
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, place))
+            return str(client.create_experiment(name, place, {"mlflow.experimentKind": "custom_model_development"}))
         except MlflowException:  # another stage was quicker
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -88,7 +92,7 @@ def experiment(client: Any, name: str) -> str:
 
 def address() -> str:
     """Where the store is, without what may be a password in it."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", DATABASE)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DATABASE
     try:
         parts = urlsplit(uri)
     except ValueError:
