@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "doctor": "What this machine has, and what is wrong with it.",
     "completion": "What a shell needs to complete these commands.",
     "report": "The page about a run, of the workspace or of any experiment.",
+    "sync": "Bring MLflow in line with what DVC holds.",
+    "ui": "MLflow's pages for this repository, in line with DVC.",
 }
 
 

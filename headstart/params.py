@@ -181,6 +181,7 @@ class Tracking(Section):
     """MLflow."""
 
     experiment: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(pattern=r"^[^/:.%\"']+$")] | None
 
 
 class Params(Section):

@@ -25,6 +25,12 @@ BATCH = 16
 
 def main() -> None:
     settings = params.load()
+    with tracking.run("evaluate", settings):
+        evaluate(settings)
+
+
+def evaluate(settings: params.Params) -> None:
+    """Predict, judge, write."""
     prepared = load("data/prepared")
     test, truth, classes = prepared.of("test"), prepared.targets("test"), prepared.classes
     # An example without a group is one of its own, whatever the others are called.
@@ -75,22 +81,20 @@ def main() -> None:
         if explained.arrays:
             np.savez(folder / "mistakes.npz", **explained.arrays)  # type: ignore[arg-type]  # allow_pickle, NumPy thinks
         stage.write(folder / "MODEL_CARD.md", card.card(facts))
+        # For MLflow's pages, whenever it is told of them.
+        drawn = figures.figures(truth, models, classes)
+        drawn["calibration"] = figures.reliability(truth, reliability, classes)
+        drawn["mistakes"] = figures.mistakes(wrong, explained.arrays)
+        drawn["learning"] = figures.learning({n: pd.read_csv(f"plots/{n}.csv") for n in ("train_head", "fine_tune")})
+        (folder / "plots").mkdir()
+        for name, figure in drawn.items():
+            figure.savefig(folder / "plots" / f"{name}.png")
     with stage.whole("plots/evaluate") as folder:
         for name, table in tables.items():
             (folder / name).parent.mkdir(exist_ok=True)
             table.to_csv(folder / name, index=False)
     stage.write("metrics/evaluate.json", json.dumps(said, indent=1) + "\n")
-    shown = page.try_to_write()
-    with tracking.run("evaluate", settings) as run:
-        run.metrics(report.flat(said))
-        drawn = figures.figures(truth, models, classes)
-        drawn["calibration"] = figures.reliability(truth, reliability, classes)
-        drawn["mistakes"] = figures.mistakes(wrong, explained.arrays)
-        drawn["learning"] = figures.learning({n: pd.read_csv(f"plots/{n}.csv") for n in ("train_head", "fine_tune")})
-        for name, figure in drawn.items():
-            run.figure(figure, f"{name}.png")
-        for path in ("evaluation/predictions.csv", "evaluation/MODEL_CARD.md", *shown):
-            run.artifact(path)
+    page.try_to_write()
     print(report.summary(said))
 
 

@@ -35,8 +35,6 @@ def main() -> None:
         stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/train_head.csv", loop.curves(history))
         checkpoint.remove()
-        run.metrics(summary)
-        run.model(whole, inputs.example(prepared, vocabulary), prepared.classes)
     print(loop.table("head", history))
 
 

@@ -13,7 +13,18 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 # to choose among GPUs that are all alike.
 LOGS = {
     f"headstart/{name}.py"
-    for name in ("__init__", "damage", "gpus", "identity", "live", "params", "stage", "quiet", "tracking")
+    for name in (
+        "__init__",
+        "damage",
+        "gpus",
+        "identity",
+        "live",
+        "mlflow_model",
+        "params",
+        "stage",
+        "quiet",
+        "tracking",
+    )
 }
 # They show what the outputs hold, on a page that is none itself.
 SHOWS = {"headstart/compare.py"} | {
