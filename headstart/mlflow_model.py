@@ -5,7 +5,6 @@ that DVC tracks go in as they are, and everything about them is read from the fi
 that of MLflow's flavour `tensorflow` (https://mlflow.org/docs/latest/ml/model: "MLmodel file", "Model signature").
 """
 
-import csv
 import json
 import platform
 import shutil
@@ -129,20 +128,20 @@ def requirements(config: str) -> list[str]:
     return [f"{package}=={metadata.version(package)}" for package in packages if _installed(package)]
 
 
-def example(prepared: Path) -> np.ndarray | None:
-    """float32 [1, s, s, 3], 0–255: the first training picture, as the network takes it; None where there are none.
+def example(prepared: Path, model: Path) -> np.ndarray | None:
+    """The first training example, as the network takes it; None where there are none.
 
     Args:
         prepared: the folder that `prepare` writes, or what of it is at hand.
+        model: the network's folder, with its vocabulary if it has one.
     """
+    from headstart.data.prepared import load
+    from headstart.features import inputs, tokens
+
     try:
-        images = np.load(prepared / "images.npy", mmap_mode="r", allow_pickle=False)
-        with (prepared / "examples.csv").open(encoding="utf-8", newline="") as file:
-            row = next(at for at, line in enumerate(csv.DictReader(file)) if line["split"] == "train")
-    except (OSError, StopIteration):
+        return inputs.example(load(prepared), tokens.of_model(model))
+    except (OSError, IndexError):
         return None
-    picture = images[row].astype(np.float32)
-    return np.ascontiguousarray(np.broadcast_to(picture, (1, *picture.shape[:2], 3)))
 
 
 def _installed(package: str) -> bool:

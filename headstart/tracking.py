@@ -336,7 +336,7 @@ def model(client: Any, run_id: str, folder: Path, root: Path) -> str:
     md5 = identity.md5(folder / "model.keras")
     there = held_model(client, client.get_run(run_id).info.experiment_id, md5)
     if there is None:
-        return mlflow_model.log(run_id, folder, md5, mlflow_model.example(root / "data/prepared"))
+        return mlflow_model.log(run_id, folder, md5, mlflow_model.example(root / "data/prepared", folder))
     client.log_outputs(run_id, [LoggedModelOutput(there, step=0)])
     return there
 
