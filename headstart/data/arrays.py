@@ -3,7 +3,9 @@
 Knows names, shapes and types of arrays; refuses pickled ones, and to hold more than one picture in memory.
 """
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import groupby
@@ -19,6 +21,11 @@ from headstart.stage import UserError
 # MedMNIST's names, and those of Keras' own archives (mnist.npz), where {} is a split.
 NAMES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 SPLITS_IN_NAMES = ("train", "val", "valid", "validation", "dev", "test")
+# What zipfile and NumPy raise on what is no sound archive; NumPy takes an array's header for Python.
+UNREADABLE = (
+    ValueError, zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError, RuntimeError,
+    SyntaxError, tokenize.TokenError, TypeError, OverflowError,
+)  # fmt: skip
 NAMES_WITHOUT_SPLIT = (("images", "labels"), ("x", "y"))
 
 
@@ -51,7 +58,7 @@ def read_arrays(path: Path) -> pd.DataFrame:
                 columns = {key: np.full(n, value, object) for key, value in same.items()}
                 ids = [f"{split}/{at:06d}" for at in range(n)]
                 frames.append(pd.DataFrame({"id": ids, "label": names, **columns}, dtype=object))
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UserError(f"{path}: not an .npz of plain arrays: {' '.join(str(error).split())}") from None
