@@ -8,6 +8,8 @@ ARGS ?=
 LOCK := requirements$(if $(filter-out 0 no,$(GPU)),-gpu).lock
 # First in PATH, because dvc starts the stages with the `python` that it finds there.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# What was computed is safe with DVC: MLflow's absence fails nothing.
+SYNC := $(IN_VENV) python -m headstart sync || echo "MLflow lacks these results until 'headstart sync'."
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test bench seeds compare soak lint types audit ui lock lint-ci clean venv
@@ -51,8 +53,9 @@ venv:
 	{ awk '/^uv==/ { on = 1 } on && !/^ *#/ { print } on && !/\\$$/ { exit }' requirements.lock; } > .venv/uv.lock; \
 	.venv/bin/python -m pip install -qq --require-hashes -r .venv/uv.lock
 
-repro: setup ## set-up, then the pipeline: what changed is run, the rest is there already
+repro: setup ## set-up, then the pipeline: what changed is run, the rest is there already; then MLflow is told
 	@$(IN_VENV) dvc repro $(ARGS)
+	@$(SYNC)
 
 test: setup ## set-up, then the tests; ARGS="-m 'not pipeline'" for the quick ones alone
 	@$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --dist loadgroup $(ARGS)
@@ -62,6 +65,7 @@ bench: setup ## what Headstart claims, measured: benchmarks/RESULTS.md, in an ho
 
 seeds: setup ## the pipeline with N seeds (5): mean, range and interval; ARGS="-S lr=3e-4" as dvc takes it
 	@$(IN_VENV) python -m headstart seeds $(or $(N),5) $(ARGS)
+	@$(SYNC)
 
 compare: setup ## whether two experiments differ by more than chance: A=HEAD B=bold-lynx
 	@$(IN_VENV) python -m headstart compare $(A) $(B)
@@ -82,10 +86,8 @@ audit: setup ## known vulnerabilities in the pinned packages (asks PyPI), secret
 	@git ls-files -z | $(IN_VENV) xargs -0 detect-secrets-hook --disable-plugin HexHighEntropyString \
 	    --disable-plugin Base64HighEntropyString --exclude-files '^tests/|\.lock$$'
 
-# One worker for one reader, and none of the seven processes that wait for jobs of MLflow's own that we have not.
-ui: setup ## MLflow's pages, on this machine alone
-	@$(IN_VENV) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --workers 1 \
-	    --backend-store-uri sqlite:///mlflow.db $(ARGS)
+ui: setup ## MLflow's pages, in line with DVC, on this machine alone; ARGS="--port 5001"
+	@$(IN_VENV) python -m headstart ui $(ARGS)
 
 clean: ## remove .venv and the tools' caches; data, models, runs and DVC's cache stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,9 +18,13 @@ COMMANDS: dict[str, str] = {
     "export": "The model as SavedModel, ONNX, OpenVINO, LiteRT; int8.",
     "compare": "Whether two experiments differ by more than chance.",
     "seeds": "The pipeline with several seeds: mean, range and interval.",
+    "sweep": "A search over the parameters, judged by the validation split.",
+    "find-lr": "A learning rate to begin with, by a range test.",
     "doctor": "What this machine has, and what is wrong with it.",
     "completion": "What a shell needs to complete these commands.",
     "report": "The page about a run, of the workspace or of any experiment.",
+    "sync": "Bring MLflow in line with what DVC holds.",
+    "ui": "MLflow's pages for this repository, in line with DVC.",
 }
 
 

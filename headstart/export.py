@@ -81,10 +81,23 @@ class Found(NamedTuple):
     speed: dict[int, float]
 
 
+class Failed(NamedTuple):
+    """An export that was not left behind.
+
+    name: of the format.
+    reason: why not.
+    """
+
+    name: str
+    reason: str
+
+
 def export(
     model: Path, out: Path, formats: list[str], int8: bool, prepared: Path = Path("data/prepared")
-) -> Iterator[Found]:
+) -> Iterator[Found | Failed]:
     """Write a model in other formats and hold each against Keras; the first thing found is Keras itself.
+
+    What a converter can't do, or what differs from Keras by more than TOLERANCE, comes as Failed and is not there then.
 
     Args:
         model: a folder as `fine_tune` writes it.
@@ -94,7 +107,7 @@ def export(
         prepared: the prepared data, whose validation pictures are compared and whose training pictures calibrate.
 
     Raises:
-        UserError: no model, no data, or an export that differs from Keras by more than TOLERANCE and is not left there.
+        UserError: no model, or no data.
     """
     from headstart.backbones.saving import load_model
     from headstart.device import for_inference
@@ -136,18 +149,23 @@ def export(
             # Aside, so that an export appears whole, or not at all if it does not compute the same.
             with TemporaryDirectory(prefix=".export-", dir=out) as folder:
                 file = Path(folder, to.file if exact else to.file.replace(".", ".int8."))
-                with _quietly():
-                    write(network, file, calibration)
-                    run = to.start(file)
-                answers = in_batches(run, compared)
-                said = found(name if exact else f"{name} int8", file, run, answers)
+                _remove(out / file.name)
+                label = name if exact else f"{name} int8"
+                try:
+                    with _quietly():
+                        write(network, file, calibration)
+                        run = to.start(file)
+                        answers = in_batches(run, compared)
+                except Exception as error:  # converters stumble over anything at all, and the others may do
+                    yield Failed(label, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+                    continue
+                said = found(label, file, run, answers)
                 if exact and not said.difference <= TOLERANCE:
-                    raise UserError(
-                        f"{file.name}: its probabilities differ from Keras' by up to {said.difference:.1e}, allowed is "
-                        f"{TOLERANCE:g}; it is not left in {out}"
+                    yield Failed(
+                        label, f"its probabilities differ from Keras' by up to {said.difference:.1e}, not {TOLERANCE:g}"
                     )
+                    continue
                 for part in [file] if file.is_dir() else parts(file):
-                    shutil.rmtree(out / part.name, ignore_errors=True)
                     part.replace(out / part.name)
             yield said
 
@@ -180,8 +198,18 @@ def parts(file: Path) -> list[Path]:
     return [file, weights] if file.suffix == ".xml" else [file]
 
 
-def table(found: Found | None) -> str:
+def _remove(file: Path) -> None:
+    if file.is_dir():
+        shutil.rmtree(file)
+    else:
+        for part in parts(file):
+            part.unlink(missing_ok=True)
+
+
+def table(found: Found | Failed | None) -> str:
     """A line of the table for a terminal; its head for None."""
+    if isinstance(found, Failed):
+        return f"{found.name:13}  failed: {found.reason}"
     head = ["", "file", "MB", "largest difference", "same class", "accuracy", *(f"pictures/s at {n}" for n in CALLS)]
     widths = [max(13, len(head[0])), 15, 6, *(len(text) for text in head[3:])]
     if found is None:
@@ -213,7 +241,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _saved_model(network: "keras.Model", path: Path, _: Pictures) -> None:
-    network.export(path, format="tf_saved_model", verbose=False)
+    network.export(str(path), format="tf_saved_model", verbose=False)
 
 
 def _start_saved_model(path: Path) -> Run:
@@ -226,7 +254,7 @@ def _start_saved_model(path: Path) -> Run:
 def _onnx(network: "keras.Model", path: Path, _: Pictures) -> None:
     # Without a call before it the export says that the model was never called.
     network.predict_on_batch(np.zeros((1, *network.input_shape[1:]), np.float32))
-    network.export(path, format="onnx", verbose=False)
+    network.export(str(path), format="onnx", verbose=False)
 
 
 def _onnx_int8(network: "keras.Model", path: Path, sample: Pictures) -> None:
@@ -240,7 +268,7 @@ def _onnx_int8(network: "keras.Model", path: Path, sample: Pictures) -> None:
 
         def get_next(self) -> dict[str, Pictures] | None:
             batch = next(self.batches, None)
-            return None if batch is None else {network.input_names[0]: batch}
+            return None if batch is None else {network.inputs[0].name: batch}
 
     whole = path.with_name("float.onnx")
     _onnx(network, whole, sample)
@@ -264,7 +292,7 @@ def _start_onnx(path: Path) -> Run:
 
 
 def _openvino(network: "keras.Model", path: Path, _: Pictures) -> None:
-    network.export(path, format="openvino", verbose=False)
+    network.export(str(path), format="openvino", verbose=False)
 
 
 def _start_openvino(path: Path) -> Run:
@@ -276,14 +304,14 @@ def _start_openvino(path: Path) -> Run:
 
 
 def _litert(network: "keras.Model", path: Path, _: Pictures) -> None:
-    network.export(path, format="litert", verbose=False)
+    network.export(str(path), format="litert", verbose=False)
 
 
 def _litert_int8(network: "keras.Model", path: Path, sample: Pictures) -> None:
     import tensorflow as tf
 
     network.export(
-        path,
+        str(path),
         format="litert",
         verbose=False,
         optimizations=[tf.lite.Optimize.DEFAULT],

@@ -181,6 +181,7 @@ class Tracking(Section):
     """MLflow."""
 
     experiment: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(pattern=r"^[^/:.%\"']+$")] | None
 
 
 class Params(Section):
@@ -245,10 +246,19 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise UserError(f"{path}: no such file; run from the repository's root, or copy a recipe there") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    return check(content, path)
+
+
+def check(content: Any, where: str | Path) -> Params:
+    """Check parameters that have been read.
+
+    Raises:
+        UserError: as `load`, with `where` before the first line.
+    """
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a mapping of parameters is needed, found {type(content).__name__}")
+        raise UserError(f"{where}: a mapping of parameters is needed, found {type(content).__name__}")
     try:
         return Params.model_validate(content)
     except ValidationError as errors:
         lines = dict.fromkeys(_sentence(error) for error in errors.errors())
-        raise UserError(f"{path}: " + "\n  ".join(lines)) from None
+        raise UserError(f"{where}: " + "\n  ".join(lines)) from None

@@ -2,9 +2,10 @@
 
 import os
 
-from headstart import quiet
+from headstart import gpus, quiet
 
 quiet.tensorflow()
+gpus.take()
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Operations whose result depends on the order of threads give way to ones whose result does not.
 os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")

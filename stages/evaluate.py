@@ -25,6 +25,12 @@ BATCH = 16
 
 def main() -> None:
     settings = params.load()
+    with tracking.run("evaluate", settings):
+        evaluate(settings)
+
+
+def evaluate(settings: params.Params) -> None:
+    """Predict, judge, write."""
     prepared = load("data/prepared")
     test, truth, classes = prepared.of("test"), prepared.targets("test"), prepared.classes
     # An example without a group is one of its own, whatever the others are called.
@@ -40,22 +46,20 @@ def main() -> None:
         split: fresh(prepared, split, settings.features.augment, settings.seed, vocabulary)
         for split in ("test", "validation")
     }
-    looks = {"head_only": predicted("models/head/head.keras", Cached(embeddings), len(test), views, classes)}
-    aside = len(prepared.of("validation"))
+    kept = Cached(np.load("data/features/validation.npy", mmap_mode="r"))
+    head_only, validation = predicted("models/head/head.keras", classes, (Cached(embeddings), views), (kept, 1))
+    final = head_only
     # Without fine-tuning the final model is the head's, and what lies below the head has been through it already.
-    if filecmp.cmp("models/final/model.keras", "models/head/model.keras", shallow=False):
-        looks["final"] = looks["head_only"]
-        kept = Cached(np.load("data/features/validation.npy", mmap_mode="r"))
-        validation = predicted("models/head/head.keras", kept, aside, 1, classes)
-    else:
-        looks["final"] = predicted("models/final/model.keras", contents["test"], len(test), views, classes)
-        validation = predicted("models/final/model.keras", contents["validation"], aside, 1, classes)
-    models = {name: looks[name].mean(axis=1) for name in ("final", "head_only")}
+    if not filecmp.cmp("models/final/model.keras", "models/head/model.keras", shallow=False):
+        final, validation = predicted(
+            "models/final/model.keras", classes, (contents["test"], views), (contents["validation"], 1)
+        )
+    models = {"final": final.mean(axis=1), "head_only": head_only.mean(axis=1)}
     said = report.report(truth, **models, groups=groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
     # One look, as whoever asks the saved model about a picture has.
-    plain = looks["final"][:, 0]
+    plain = final[:, 0]
     said["calibration"], scaled = calibration.report((prepared.targets("validation"), validation[:, 0]), (truth, plain))
-    reliability = {"before": plain, "after": scaled}
+    reliability: report.Models = {"before": plain, "after": scaled}
 
     wrong = mistakes.most_confident(test, truth, models["final"], classes)
     explained = explain(settings.task, contents["test"].originals(wrong["row"].to_numpy(int)), wrong, classes)
@@ -77,37 +81,38 @@ def main() -> None:
         if explained.arrays:
             np.savez(folder / "mistakes.npz", **explained.arrays)  # type: ignore[arg-type]  # allow_pickle, NumPy thinks
         stage.write(folder / "MODEL_CARD.md", card.card(facts))
+        # For MLflow's pages, whenever it is told of them.
+        drawn = figures.figures(truth, models, classes)
+        drawn["calibration"] = figures.reliability(truth, reliability, classes)
+        drawn["mistakes"] = figures.mistakes(wrong, explained.arrays)
+        drawn["learning"] = figures.learning({n: pd.read_csv(f"plots/{n}.csv") for n in ("train_head", "fine_tune")})
+        (folder / "plots").mkdir()
+        for name, figure in drawn.items():
+            figure.savefig(folder / "plots" / f"{name}.png")
     with stage.whole("plots/evaluate") as folder:
         for name, table in tables.items():
             (folder / name).parent.mkdir(exist_ok=True)
             table.to_csv(folder / name, index=False)
     stage.write("metrics/evaluate.json", json.dumps(said, indent=1) + "\n")
-    shown = page.try_to_write()
-    with tracking.run("evaluate", settings) as run:
-        run.metrics(report.flat(said))
-        drawn = figures.figures(truth, models, classes)
-        drawn["calibration"] = figures.reliability(truth, reliability, classes)
-        drawn["mistakes"] = figures.mistakes(wrong, explained.arrays)
-        drawn["learning"] = figures.learning({n: pd.read_csv(f"plots/{n}.csv") for n in ("train_head", "fine_tune")})
-        for name, figure in drawn.items():
-            run.figure(figure, f"{name}.png")
-        for path in ("evaluation/predictions.csv", "evaluation/MODEL_CARD.md", *shown):
-            run.artifact(path)
+    page.try_to_write()
     print(report.summary(said))
 
 
-def predicted(path: str, inputs: Source, examples: int, views: int, classes: list[str]) -> NDArray[np.float32]:
-    """The saved network's probabilities [examples, views, classes]."""
+def predicted(path: str, classes: list[str], *asked: tuple[Source, int]) -> list[NDArray[np.float32]]:
+    """The saved network's probabilities [examples, views, classes] for each of (inputs, views)."""
     network = for_inference(load_model(Path(path)))
-    try:
-        found = prediction.predict(
-            network.predict_on_batch, inputs, examples,
-            views=views, batch_size=BATCH, buckets=inputs.buckets, title=f"predict, {Path(path).parent.name}",
-        )  # fmt: skip
-    except ValueError as error:
-        raise stage.UserError(f"{path}: {error}") from error
-    if found.shape[2] != len(classes):
-        raise stage.UserError(f"{path} has {found.shape[2]} outputs, the data have {len(classes)} classes")
+    found = []
+    for inputs, views in asked:
+        try:
+            probabilities = prediction.predict(
+                network.predict_on_batch, inputs, len(inputs.buckets),
+                views=views, batch_size=BATCH, buckets=inputs.buckets, title=f"predict, {Path(path).parent.name}",
+            )  # fmt: skip
+        except ValueError as error:
+            raise stage.UserError(f"{path}: {error}") from error
+        if probabilities.shape[2] != len(classes):
+            raise stage.UserError(f"{path} has {probabilities.shape[2]} outputs, the data have {len(classes)} classes")
+        found.append(probabilities)
     return found
 
 

@@ -22,14 +22,13 @@ def pass_on(settings: params.Params) -> None:
     """Make the head's model the final one: nothing is left to train, and Keras need not start for that."""
     head = json.loads(Path("metrics/train_head.json").read_text())
     summary = {**head, "epochs": 0, "best_epoch": 0}
-    with tracking.run("fine_tune", settings) as run:
+    with tracking.run("fine_tune", settings):
         with stage.whole("models/final") as folder:
             for file in sorted(Path("models/head").iterdir()):
                 if file.name != "head.keras":
                     shutil.copyfile(file, folder / file.name)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", "epoch,learning_rate,loss,accuracy,val_loss,val_accuracy\n")
-        run.metrics(summary)
     print("trainable_layers is 0: the head's model goes on")
 
 
@@ -44,7 +43,7 @@ def fine_tune(settings: params.Params) -> None:
     prepared, checkpoint = load("data/prepared"), Checkpoint("fine_tune", identity.of_stage("fine_tune"))
     vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     with tracking.run("fine_tune", settings) as run:
-        network, history = fine_tuning.fine_tune(settings, prepared, vocabulary, run.epoch, checkpoint)
+        network, history = fine_tuning.fine_tune(settings, prepared, run.epoch, checkpoint)
         summary = loop.summary(history)
         with stage.whole("models/final") as folder:
             known = tokens.save(vocabulary, folder)
@@ -54,8 +53,6 @@ def fine_tune(settings: params.Params) -> None:
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", loop.curves(history))
         checkpoint.remove()
-        run.metrics(summary)
-        run.model(network, inputs.example(prepared, vocabulary), prepared.classes)
     print(loop.table("fine-tuning", history))
     if summary["best_epoch"] == 0:
         print("fine-tuning did no better on the validation split: the head's model goes on")

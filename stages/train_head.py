@@ -5,10 +5,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from headstart import device, facts, identity, params, stage, tracking
 from headstart.backbones.saving import load_model, save_model
-from headstart.data.prepared import load
+from headstart.data.prepared import Prepared, load
 from headstart.features import inputs, tokens
 from headstart.features.inputs import Cached
 from headstart.tasks import TASKS
@@ -18,10 +19,36 @@ from headstart.training.checkpoint import Checkpoint
 
 
 def main() -> None:
-    settings = params.load()
+    settings, prepared = params.load(), load("data/prepared")
+    vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
+    checkpoint = Checkpoint("train_head", identity.of_stage("train_head"))
+    with tracking.run("train_head", settings) as run:
+        head, history = train_head(settings, prepared, run.epoch, checkpoint)
+        summary = loop.summary(history)
+        whole = networks.on_top(load_model(Path("models/backbone/backbone.keras")), head, "head_only")
+        with stage.whole("models/head") as folder:
+            known = tokens.save(vocabulary, folder)
+            save_model(head, folder / "head.keras")
+            save_model(whole, folder / "model.keras")
+            (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
+            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed, **known)
+        stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
+        stage.write("plots/train_head.csv", loop.curves(history))
+        checkpoint.remove()
+    print(loop.table("head", history))
+
+
+def train_head(
+    settings: params.Params,
+    prepared: Prepared,
+    on_epoch: loop.OnEpoch,
+    checkpoint: Checkpoint,
+    fit: loop.Fit = loop.fit,
+) -> tuple[keras.Model, pd.DataFrame]:
+    """The head, with the weights of its best epoch, and its history."""
     devices = device.share_work()
     keras.utils.set_random_seed(settings.seed)
-    task, prepared, given = TASKS[settings.task], load("data/prepared"), settings.head
+    task, given = TASKS[settings.task], settings.head
     k = len(prepared.classes)
     views = {split: np.load(f"data/features/{split}.npy", mmap_mode="r") for split in ("train", "validation")}
     labels = {split: prepared.targets(split) for split in views}
@@ -44,30 +71,13 @@ def main() -> None:
         shuffle=False,
         devices=devices,
     )
-    vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
     optimizer = optimization.optimizer(settings.optimizer, settings.lr)
-
-    checkpoint = Checkpoint("train_head", identity.of_stage("train_head"))
-    with tracking.run("train_head", settings) as run:
-        history = loop.fit(
-            head, task, train, validation, optimizer,
-            epochs=settings.epochs, patience=given.patience, on_epoch=run.epoch, checkpoint=checkpoint,
-        )  # fmt: skip
-        summary = loop.summary(history)
-        whole = networks.on_top(load_model(Path("models/backbone/backbone.keras")), head, "head_only")
-        with stage.whole("models/head") as folder:
-            known = tokens.save(vocabulary, folder)
-            save_model(head, folder / "head.keras")
-            save_model(whole, folder / "model.keras")
-            (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
-            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed, **known)
-        stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
-        stage.write("plots/train_head.csv", loop.curves(history))
-        checkpoint.remove()
-        run.metrics(summary)
-        run.model(whole, inputs.example(prepared, vocabulary), prepared.classes)
-    print(loop.table("head", history))
+    history = fit(
+        head, task, train, validation, optimizer,
+        epochs=settings.epochs, patience=given.patience, on_epoch=on_epoch, checkpoint=checkpoint,
+    )  # fmt: skip
+    return head, history
 
 
 if __name__ == "__main__":

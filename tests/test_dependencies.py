@@ -9,8 +9,23 @@ import yaml
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 # They check, report and log: nothing of theirs is in any output, so a change in them makes none of the outputs stale.
-# headstart/__init__.py holds a docstring alone, and quiet.py is imported by stages/__init__.py to hold back messages.
-LOGS = {f"headstart/{name}.py" for name in ("__init__", "damage", "identity", "params", "stage", "quiet", "tracking")}
+# headstart/__init__.py holds a docstring alone, stages/__init__.py imports quiet.py to hold back messages, gpus.py
+# to choose among GPUs that are all alike.
+LOGS = {
+    f"headstart/{name}.py"
+    for name in (
+        "__init__",
+        "damage",
+        "gpus",
+        "identity",
+        "live",
+        "mlflow_model",
+        "params",
+        "stage",
+        "quiet",
+        "tracking",
+    )
+}
 # They show what the outputs hold, on a page that is none itself.
 SHOWS = {"headstart/compare.py"} | {
     path.relative_to(ROOT).as_posix() for path in (ROOT / "headstart/reporting").glob("*.py")

@@ -8,11 +8,15 @@ import keras
 import matplotlib as mpl
 import numpy as np
 import pytest
+import yaml
 
-from headstart import params, tracking
+from headstart import identity, mlflow_model, params, tracking
+from headstart.backbones.saving import save_model
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = params.load(ROOT / "params.yaml")
+# Grey ones, so with one channel.
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1)).astype(np.uint8)
 VARIABLES = [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]
 
 mlflow = pytest.importorskip("mlflow")
@@ -24,10 +28,8 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     mpl.use("Agg")
     for name in VARIABLES:
         monkeypatch.delenv(name)
-    # What `tracking.run` sets by default is taken back at the end of the test.
-    for name in ("HTTP_REQUEST_TIMEOUT", "HTTP_REQUEST_MAX_RETRIES"):
-        monkeypatch.setenv(f"MLFLOW_{name}", "1" if name.endswith("TIMEOUT") else "0")
-    for name, value in (("ALLOW_PICKLE_DESERIALIZATION", "false"), ("SUPPRESS_PRINTING_URL_TO_STDOUT", "true")):
+    # What `tracking.connect` sets by default is taken back at the end of the test.
+    for name, value in {**tracking.SETTINGS, "HTTP_REQUEST_TIMEOUT": "1", "HTTP_REQUEST_MAX_RETRIES": "0"}.items():
         monkeypatch.setenv(f"MLFLOW_{name}", value)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -43,29 +45,40 @@ def runs() -> list:
     return mlflow.search_runs(experiment_names=["headstart"], output_format="list")
 
 
-# The signature names the input, so MLflow hands Keras a dict where it wants an array, and Keras remarks on that.
-@pytest.mark.filterwarnings("ignore:.*The structure of `inputs`:UserWarning")
-@pytest.mark.filterwarnings("ignore:Exception encountered when calling Functional:UserWarning")
-def test_everything_logged_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_STAGE", "fine_tune")
-    monkeypatch.setenv("DVC_EXP_NAME", "bold-move")
-    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abc123")
+@pytest.fixture
+def left(tmp_path: Path) -> keras.Model:
+    """What a stage has left in the folder: a network, its numbers and pictures; and the data it was trained on."""
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3), name="image")
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
     model = keras.Model(image, keras.layers.Dense(2, "softmax")(pooled))
-    picture = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.float32)
-    figure = mpl.figure.Figure()
-    figure.subplots().plot([1, 2])
-    (tmp_path / "predictions.csv").write_text("id\n")
+    for folder in ("models/final", "metrics", "data/prepared", "evaluation/plots"):
+        (tmp_path / folder).mkdir(parents=True)
+    save_model(model, tmp_path / "models/final/model.keras")
+    (tmp_path / "models/final/labels.json").write_text('["functional", "defective"]')
+    (tmp_path / "metrics/fine_tune.json").write_text('{"accuracy": 0.9, "n": null, "interval": {"accuracy": [0.8, 1]}}')
+    (tmp_path / "evaluation/predictions.csv").write_text("id\n")
+    (tmp_path / "evaluation/plots/curve.png").write_bytes(b"")
+    np.save(tmp_path / "data/prepared/images.npy", PICTURES)
+    (tmp_path / "data/prepared/examples.csv").write_text("id,split\na,test\nb,train\n")
+    declared = {"outs": ["models/final", "evaluation"], "metrics": [{"metrics/fine_tune.json": {"cache": False}}]}
+    (tmp_path / "dvc.yaml").write_text(
+        yaml.safe_dump({"stages": {"fine_tune": {"deps": ["data/prepared"], **declared}}})
+    )
+    (tmp_path / "dvc.lock").write_text("stages: {}")
+    (tmp_path / "params.yaml").write_text("{}")
+    return model
 
+
+def test_everything_that_a_stage_left_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: keras.Model
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "fine_tune")
+    monkeypatch.setenv("DVC_EXP_NAME", "bold-move")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abc123")
     with tracking.run("fine_tune", SETTINGS) as run:
         for epoch in range(3):
             run.epoch(epoch, {"val_loss": 1 / (epoch + 1)})
-        run.metrics({"accuracy": 0.9})
-        run.figure(figure, "curve.png")
-        run.artifact(tmp_path / "predictions.csv")
-        run.model(model, picture[:1], ["functional", "defective"])
 
     assert (tmp_path / "mlflow.db").is_file()
     (found,) = runs()
@@ -76,29 +89,45 @@ def test_everything_logged_is_found_again(tmp_path: Path, monkeypatch: pytest.Mo
         "dvc.experiment": "bold-move",
         "dvc.baseline": "abc123",
     }
+    assert found.data.tags["headstart.key"] == identity.of_stage("fine_tune")
     assert found.data.params["lr"] == str(SETTINGS.lr)
     assert found.data.params["fine_tune.batch_norm"] == "frozen"
     assert found.data.params["data.columns.label"] == "None"
-    assert found.data.metrics["accuracy"] == 0.9
+    assert found.data.metrics == {
+        "accuracy": 0.9, "interval.accuracy.low": 0.8, "interval.accuracy.high": 1, "val_loss": 1 / 3
+    }  # fmt: skip
     history = mlflow.MlflowClient().get_metric_history(found.info.run_id, "val_loss")
-    assert [(m.step, m.value) for m in history] == [(0, 1), (1, 0.5), (2, 1 / 3)]
+    assert [(m.step, m.value) for m in history] == [(1, 0.5), (2, 1 / 3)]
     names = {
         item.path
         for folder in (None, "plots")
         for item in mlflow.MlflowClient().list_artifacts(found.info.run_id, folder)
     }
-    assert {"plots/curve.png", "predictions.csv"} <= names
+    assert names == {"plots", "plots/curve.png", "predictions.csv"}
 
+
+def test_the_logged_model_is_served_as_it_was_saved(left: keras.Model) -> None:
+    with tracking.run("fine_tune", SETTINGS):
+        pass
     (logged,) = mlflow.search_logged_models(output_format="list")
     served = mlflow.pyfunc.load_model(logged.model_uri)
-    np.testing.assert_allclose(served.predict(picture), model.predict_on_batch(picture), rtol=1e-5)
+    pictures = np.broadcast_to(PICTURES, (2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(served.predict(pictures), left.predict_on_batch(pictures), rtol=1e-5)
     signature = served.metadata.signature
     assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 8, 8, 3)}
     assert signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 2)}
     assert served.metadata.metadata["classes"] == ["functional", "defective"]
-    assert served.input_example is not None
+    np.testing.assert_array_equal(served.input_example, pictures[1:])
     needed = Path(mlflow.pyfunc.get_model_dependencies(logged.model_uri)).read_text()
-    assert {line.partition("==")[0] for line in needed.split()} == {"mlflow", *tracking.SERVING}
+    assert {line.partition("==")[0] for line in needed.split()} == {"mlflow", *mlflow_model.SERVING}
+
+
+def test_a_model_is_stored_once_however_often_it_is_logged(left: keras.Model) -> None:
+    for _ in range(2):
+        with tracking.run("fine_tune", SETTINGS):
+            pass
+    (logged,) = mlflow.search_logged_models(output_format="list")
+    assert [[output.model_id for output in run.outputs.model_outputs] for run in runs()] == 2 * [[logged.model_id]]
 
 
 def test_a_run_outside_of_an_experiment_is_named_after_its_stage() -> None:
@@ -107,6 +136,13 @@ def test_a_run_outside_of_an_experiment_is_named_after_its_stage() -> None:
     (found,) = runs()
     assert found.info.run_name == "train_head"
     assert {k for k in found.data.tags if k.startswith("dvc.")} == {"dvc.stage"}
+
+
+def test_a_stage_that_is_stopped_by_ctrl_c_is_a_killed_run() -> None:
+    with pytest.raises(KeyboardInterrupt), tracking.run("train_head", SETTINGS):
+        raise KeyboardInterrupt
+    (found,) = runs()
+    assert found.info.status == "KILLED"
 
 
 def test_a_stage_that_fails_is_a_failed_run_and_its_exception_gets_through() -> None:
@@ -143,7 +179,6 @@ def test_without_a_server_the_stage_goes_on_and_says_so_once(
         for epoch in range(3):
             trained.append(epoch)
             run.epoch(epoch, {"loss": 1.0})
-        run.figure(mpl.figure.Figure(), "curve.png")
     assert trained == [0, 1, 2]
     said = capsys.readouterr().err
     assert said.count("can't be reached") == 1
@@ -164,8 +199,8 @@ def test_a_server_that_goes_away_in_between_is_told_once(
         raise ConnectionError
 
     with tracking.run("train_head", SETTINGS) as run:
-        run.epoch(0, {"loss": 1.0})
-        monkeypatch.setattr(mlflow, "log_metrics", away)
         run.epoch(1, {"loss": 1.0})
+        monkeypatch.setattr(mlflow, "log_metrics", away)
         run.epoch(2, {"loss": 1.0})
+        run.epoch(3, {"loss": 1.0})
     assert capsys.readouterr().err.count("can't be reached (ConnectionError)") == 1

@@ -61,7 +61,7 @@ def main(
     network = load(Path(model), engine, views)
 
     def examples() -> Iterator[inputs.Example]:
-        return inputs.examples(paths, network.facts["task"], click.get_binary_stream("stdin"), column)
+        return inputs.examples(paths, network.facts["task"], sys.stdin.buffer, column)
 
     # Lines that run over a terminal show themselves how far it is.
     hidden = not sys.stderr.isatty() or (output is None and sys.stdout.isatty())
@@ -89,7 +89,7 @@ def main(
 def _written(output: str | None) -> Iterator[IO[str]]:
     """The standard output, or a file that appears when it is whole."""
     if output is None:
-        yield click.get_text_stream("stdout")
+        yield sys.stdout
         return
     path = Path(output)
     aside = path.with_name(f".{path.name}.part")

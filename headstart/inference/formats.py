@@ -104,5 +104,6 @@ def _printable(name: str) -> str:
 
 def _line(cells: Sequence[object]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    # With these ends Python quotes a cell that holds either of them.
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"

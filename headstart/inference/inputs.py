@@ -72,13 +72,14 @@ def _below(folder: Path) -> Iterator[Example]:
 
 def _piped(stream: BinaryIO) -> Iterator[Example]:
     """Paths, one a line; or a picture, which a byte that no text has gives away."""
-    first = stream.readline()
+    first, second = stream.readline(), stream.readline()
     if not first:
         raise UserError("nothing came through the standard input; paths, one a line, or a picture are expected there")
-    if any(byte < 32 and byte not in b"\t\r\n\f" for byte in first[:512]):
-        yield Example(STDIN, first + stream.read())
+    # A PNG's first line has none.
+    if any(byte < 32 and byte not in b"\t\r\n\f" for byte in (first + second)[:512]):
+        yield Example(STDIN, first + second + stream.read())
         return
-    for line in chain([first], stream):
+    for line in chain([first, second], stream):
         if name := os.fsdecode(line).strip("\r\n"):
             yield Example(name, Path(name))
 

@@ -29,7 +29,14 @@ Range = tuple[float, float]
 
 
 def chart(
-    lines: Sequence[Line], *, says: str, x: str, y: str, across: Range | None = None, up: Range | None = None
+    lines: Sequence[Line],
+    *,
+    says: str,
+    x: str,
+    y: str,
+    across: Range | None = None,
+    up: Range | None = None,
+    whole: bool = False,
 ) -> Markup:
     """Curves in one frame.
 
@@ -38,6 +45,7 @@ def chart(
         says: the picture in a sentence, for who can't see it.
         x, y: what the axes show.
         across, up: their ranges; None: those of the points.
+        whole: x counts something.
     """
     left, right = across or _range([value for line in lines for value in line.x])
     low, high = up or _range([value for line in lines for value in line.y if math.isfinite(value)])
@@ -53,7 +61,7 @@ def chart(
         _, at = place(left, tick)
         parts.append(f'<path class="grid" d="M{LEFT} {at}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{at}" dy="4" text-anchor="end">{tick:g}</text>')
-    for tick in ticks(left, right):
+    for tick in ticks(left, right, least=1.0 if whole else 0.0):
         at, _ = place(tick, low)
         parts.append(f'<path class="grid" d="M{at} {TOP}V{HEIGHT - BOTTOM}"/>')
         parts.append(f'<text x="{at}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
@@ -94,9 +102,9 @@ def grid(counts: Sequence[tuple[int, int, int]], sizes: Sequence[int], names: Se
     return _svg(WIDTH, WIDTH, says, parts)
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from low to high, about so many, each 1, 2 or 5 times a power of ten from the next."""
-    rough = (high - low) / about
+def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[float]:
+    """Round numbers from low to high, about so many, each 1, 2 or 5 times a power of ten, or `least`, from the next."""
+    rough = max((high - low) / about, least)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.99)
     first = math.ceil(low / step - 1e-9)

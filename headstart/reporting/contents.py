@@ -26,6 +26,7 @@ Json = dict[str, Any]
 # Classes up to which a confusion matrix is a table of numbers, and up to which it can be drawn at all; classes that the
 # table and the data show before the rest is folded; pairs of classes that are taken for each other.
 NUMBERS, DRAWN, ROWS, PAIRS = 12, 200, 20, 10
+UNIT = (0.0, 1.0)
 FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -69,7 +70,7 @@ def read_table(read: Read, path: str, *, text: bool = False) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content), dtype={"class": object}, keep_default_na=False, na_values={"roc_auc": [""]})
 
 
-def headline(metrics: Json, params: Json) -> Json:
+def headline(metrics: Json, params: Json, tuned: Json) -> Json:
     """Each figure with its interval, of the final model and the head alone; what fine-tuning gained, as a sentence."""
     rows = [
         {"key": key, "name": name, "final": _figure(metrics, key), "head_only": _figure(metrics["head_only"], key)}
@@ -79,7 +80,7 @@ def headline(metrics: Json, params: Json) -> Json:
     points = f"{100 * gain:+.1f} points of accuracy [{100 * low:+.1f}, {100 * high:+.1f}]"
     if params.get("trainable_layers") == 0:
         said = "Nothing was unfrozen: the head’s model is the final one."
-    elif gain == low == high == 0:
+    elif tuned.get("best_epoch") == 0:
         said = "Fine-tuning did no better on the validation split, so the head’s model is the final one."
     else:
         beyond = "more than chance" if low > 0 or high < 0 else "within the noise"
@@ -109,7 +110,9 @@ def learning(read: Read) -> list[Json]:
                 lines = [Line(epochs, curve, look, dots=True) for curve, look in zip(curves, ("s0", "s1"), strict=True)]
                 ends = f"training ends at {curves[0][-1]:.3f}, validation at {curves[1][-1]:.3f}"
                 says = f"{title}, {kind} over {len(epochs)} epochs: {ends}"
-                charts.append({"title": f"{title}: {kind}", "svg": chart(lines, says=says, x="epoch", y=kind)})
+                charts.append(
+                    {"title": f"{title}: {kind}", "svg": chart(lines, says=says, x="epoch", y=kind, whole=True)}
+                )
         found.append(
             {"title": title, "charts": charts, "best": summary.get("best_epoch"), "epochs": summary.get("epochs")}
         )
@@ -166,14 +169,14 @@ def curves(read: Read, metrics: Json, names: Sequence[str], classes: pd.DataFram
 
     of = f"of {names[1]}" if len(names) == 2 else "one class against the rest, mean over the classes"
     area = f"area {metrics['roc_auc']:.3f}, head only {metrics['head_only']['roc_auc']:.3f}"
-    unit = {"across": (0.0, 1.0), "up": (0.0, 1.0)}
     return [
         {
             "title": "ROC",
             "note": f"{of}; {area}",
             "svg": chart(
                 [Line([0, 1], [0, 1], "chance"), *lines(roc, "false_positive_rate")],
-                says=f"ROC curve {of}: {area}", x="false-positive rate", y="true-positive rate", **unit,
+                says=f"ROC curve {of}: {area}", x="false-positive rate", y="true-positive rate",
+                across=UNIT, up=UNIT,
             ),
         },
         {
@@ -181,7 +184,8 @@ def curves(read: Read, metrics: Json, names: Sequence[str], classes: pd.DataFram
             "note": f"{of}; guessing has a precision of {chance:.2f}",
             "svg": chart(
                 [Line([0, 1], [chance, chance], "chance"), *lines(recall, "recall")],
-                says=f"Precision over recall {of}", x="recall", y="precision", **unit,
+                says=f"Precision over recall {of}", x="recall", y="precision",
+                across=UNIT, up=UNIT,
             ),
         },
     ]  # fmt: skip
@@ -206,7 +210,7 @@ def reliability(read: Read, metrics: Json, names: Sequence[str]) -> Json:
                 "svg": chart(
                     [Line([0, 1], [0, 1], "chance"), line],
                     says=f"Reliability {when} temperature scaling: calibration error {said['ece'][when]:.3f}",
-                    x=what, y="observed share", across=(0.0, 1.0), up=(0.0, 1.0),
+                    x=what, y="observed share", across=UNIT, up=UNIT,
                 ),
             }
         )  # fmt: skip
@@ -350,6 +354,6 @@ def _heat(evidence: NDArray[np.floating]) -> str:
     values /= max(float(np.abs(values).max()), 1e-9)
     # Finer before it is coloured: the browser would mix the colours, not the values.
     values = np.asarray(Image.fromarray(values).resize((64, 64), Image.Resampling.BICUBIC)).clip(-1, 1)
-    colour = np.where(values[..., None] > 0, np.uint8([230, 110, 0]), np.uint8([0, 90, 220]))
-    layer = np.concatenate([colour, (np.abs(values) * 190).astype(np.uint8)[..., None]], axis=2).astype(np.uint8)
+    layer = np.where(values[..., None] > 0, (230, 110, 0, 0), (0, 90, 220, 0)).astype(np.uint8)
+    layer[..., 3] = np.abs(values) * 190
     return _uri(Image.fromarray(layer), "PNG", optimize=True)

@@ -118,7 +118,7 @@ def render(read: held.Read, facts: dict[str, Any], compared: dict[str, Any] | No
         **facts,
         task=str(params.get("task", "")).replace("-", " "),
         backbone=params.get("backbone", ""),
-        headline=contents.headline(metrics, params),
+        headline=contents.headline(metrics, params, contents.read_json(read, "metrics/fine_tune.json")),
         compared=compared,
         learning=contents.learning(read),
         confusion=contents.confusion(read, names),

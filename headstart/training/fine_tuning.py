@@ -13,8 +13,7 @@ from headstart.backbones.graph import unfrozen
 from headstart.backbones.saving import load_model, plain
 from headstart.data.prepared import Prepared
 from headstart.features import engine
-from headstart.features.inputs import Cached, CachedByBucket, Source, ThroughFrozen, caches, fresh
-from headstart.features.tokens import Vocabulary
+from headstart.features.inputs import Cached, CachedByBucket, Source, ThroughFrozen, caches, fresh, vocabulary_of
 from headstart.params import Params
 from headstart.tasks import TASKS
 from headstart.training import loop, lora, networks, optimization
@@ -25,18 +24,18 @@ from headstart.training.checkpoint import Checkpoint
 def fine_tune(
     settings: Params,
     prepared: Prepared,
-    vocabulary: Vocabulary | None,
     on_epoch: loop.OnEpoch,
     checkpoint: Checkpoint,
+    fit: loop.Fit = loop.fit,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train the layers that `trainable_layers` unfreezes.
 
     Args:
         settings: all parameters.
         prepared: the data; the other inputs are where the earlier stages put them.
-        vocabulary: the network's, if it has one.
         on_epoch: told each epoch's numbers as they come.
         checkpoint: where the state is kept after each epoch.
+        fit: what trains; a range test of the learning rate takes its place.
 
     Returns:
         The whole network, what the backbone takes -> the task's output, with the weights of the best epoch;
@@ -60,10 +59,7 @@ def fine_tune(
     model = networks.on_top(cut.tail(network, at), head, "tail")
     device.compute_in(model, device.precision(given.precision))
 
-    source = {
-        split: inputs(settings, prepared, split, at, activations["cached"], vocabulary)
-        for split in ("train", "validation")
-    }
+    source = {split: inputs(settings, prepared, split, at, activations["cached"]) for split in ("train", "validation")}
     labels = {split: prepared.targets(split) for split in source}
     weights = task.class_weights(labels["train"], k)[labels["train"]] if given.class_weights else None
     train = Batches(
@@ -91,7 +87,7 @@ def fine_tune(
         settings.optimizer, rate, weight_decay=given.weight_decay, clip_norm=given.clip_norm, scales=scales
     )
 
-    history = loop.fit(
+    history = fit(
         model, task, train, validation, optimizer,
         epochs=settings.epochs, patience=given.patience, on_epoch=on_epoch, checkpoint=checkpoint,
     )  # fmt: skip
@@ -100,9 +96,7 @@ def fine_tune(
     return plain(whole) if given.lora_rank else whole, history
 
 
-def inputs(
-    settings: Params, prepared: Prepared, split: str, at: str, cached: bool, vocabulary: Vocabulary | None
-) -> Source:
+def inputs(settings: Params, prepared: Prepared, split: str, at: str, cached: bool) -> Source:
     """The trained part's inputs: from a cache, or of the examples, through the frozen layers if there are any."""
     if cached:
         file = Path(f"data/activations/{split}.npy")
@@ -112,6 +106,7 @@ def inputs(
         files = caches(file, buckets)
         return CachedByBucket({b: Cached(np.load(path, mmap_mode="r")) for b, path in files.items()}, buckets)
     features, backbone = settings.features, Path("models/backbone")
+    vocabulary = vocabulary_of(prepared, backbone, settings.data.max_tokens)
     made = fresh(prepared, split, features.augment, settings.seed, vocabulary)
     if at == next(iter(engine.read_graph(backbone).reads)):
         return made

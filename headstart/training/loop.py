@@ -15,6 +15,8 @@ from headstart.training.networks import compile_for_device
 
 # One epoch's numbers, as they are logged: learning_rate, loss, accuracy, val_loss, val_accuracy.
 OnEpoch = Callable[[int, dict[str, float]], None]
+# `fit`, or what takes its place.
+Fit = Callable[..., pd.DataFrame]
 
 
 def validate(model: keras.Model, task: ModuleType, validation: Batches) -> dict[str, float]:

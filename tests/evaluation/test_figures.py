@@ -2,6 +2,7 @@ import io
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -56,3 +57,24 @@ def test_class_names_are_text_even_if_they_look_like_formulas_or_private(simulat
         figure.savefig(io.BytesIO(), format="png")
     legend = figures.figures(truth, {"final": p}, ["a$", "_b", "c"])["roc"].axes[0].get_legend()
     assert len(legend.get_texts()) == 5  # chance, the three classes, the mean
+
+
+@pytest.mark.parametrize("m", [0, 1, 7])
+def test_mistakes_are_drawn_however_many_there_are(m):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"truth": ["US$_a$"] * m, "predicted": ["_b" * 40] * m, "probability": [0.9] * m})
+    arrays = {
+        "pictures": rng.integers(0, 256, (m, 32, 32, 1)).astype(np.uint8),
+        "evidence": np.zeros((m, 3, 3), np.float16),
+    }
+    file = io.BytesIO()
+    figures.mistakes(table, arrays if m else {}).savefig(file, format="png")
+    assert np.asarray(Image.open(file).convert("L")).std() > 10
+
+
+def test_a_training_without_epochs_is_left_out_of_the_curves():
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [1.0, 0.5], "accuracy": [0.5, 0.7], "val_loss": [1.1, 0.6]})
+    history["val_accuracy"] = [0.4, 0.6]
+    figure = figures.learning({"train_head": history, "fine_tune": history.iloc[:0]})
+    assert [axes.get_title() for axes in figure.axes] == ["train head: loss", "train head: accuracy"]
+    figure.savefig(io.BytesIO(), format="png")

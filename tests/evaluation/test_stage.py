@@ -75,15 +75,12 @@ def logged(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    seen = SimpleNamespace(metrics={}, figures=[], artifacts=[], networks={})
+    seen = SimpleNamespace(runs=[], networks={})
 
     @contextmanager
     def run(stage, settings):
-        yield SimpleNamespace(
-            metrics=seen.metrics.update,
-            figure=lambda figure, name: seen.figures.append(name),
-            artifact=lambda path: seen.artifacts.append(Path(path).read_text()),
-        )
+        seen.runs.append(stage)
+        yield SimpleNamespace()
 
     def network(path):
         return seen.networks.setdefault(path.as_posix(), Network())
@@ -105,13 +102,11 @@ def test_the_test_split_alone_is_scored_and_everything_is_written(logged, capsys
     assert (table["truth"] == table["predicted"]).mean() == pytest.approx(said["accuracy"], abs=1e-6)
     assert said["accuracy"] > 0.7
     assert Path("plots/evaluate/reliability/head_only.csv").is_file()
-    assert logged.metrics["head_only.accuracy"] == said["head_only"]["accuracy"]
-    assert logged.figures == [
-        f"{name}.png"
-        for name in ("confusion", "roc", "precision_recall", "reliability", "calibration", "mistakes", "learning")
-    ]
-    written = ("evaluation/predictions.csv", "evaluation/MODEL_CARD.md", "reports/index.html")
-    assert logged.artifacts == [Path(name).read_text() for name in written]
+    assert logged.runs == ["evaluate"]
+    names = ["calibration", "confusion", "learning", "mistakes", "precision_recall", "reliability", "roc"]
+    assert sorted(path.name for path in Path("evaluation/plots").iterdir()) == [f"{name}.png" for name in names]
+    assert Path("evaluation/MODEL_CARD.md").is_file()
+    assert Path("reports/index.html").is_file()
     assert f"{said['accuracy']:.4f}" in capsys.readouterr().out
 
 
@@ -175,7 +170,7 @@ def test_a_grey_data_set_reaches_the_network_in_colour(logged):
 def test_a_second_run_writes_the_same_bytes(logged):
     def written():
         evaluate.main()
-        files = [*Path("plots").rglob("*.csv"), *Path("evaluation").iterdir(), *Path("metrics").iterdir()]
+        files = [*Path("plots").rglob("*.csv"), *Path("evaluation").rglob("*.*"), *Path("metrics").iterdir()]
         return {file: file.read_bytes() for file in files}
 
     assert written() == written()

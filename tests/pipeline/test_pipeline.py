@@ -79,6 +79,7 @@ def test_a_second_repro_runs_nothing(pipeline: Clone) -> None:
         ("headstart/training/loop.py", ["train_head", "fine_tune"]),
         ("headstart/params.py", []),
         ("headstart/tracking.py", []),
+        ("headstart/reporting/page.html", []),
     ],
 )
 def test_editing_code_reruns_only_what_uses_it(pipeline: Clone, file: str, stages: list[str]) -> None:
@@ -94,8 +95,9 @@ def test_editing_code_reruns_only_what_uses_it(pipeline: Clone, file: str, stage
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ({"lr": 0.01}, ["train_head", "fine_tune"]),
-        ({"trainable_layers": 0}, ["cache_activations", "fine_tune"]),
+        # The model card names the settings of the trainings.
+        ({"lr": 0.01}, ["train_head", "fine_tune", "evaluate"]),
+        ({"trainable_layers": 0}, ["cache_activations", "fine_tune", "evaluate"]),
         ({"head": {"hidden": [16]}}, ["train_head"]),
         ({"evaluate": {"bootstrap": 300}}, ["evaluate"]),
         ({"tracking": {"experiment": "another"}}, []),
@@ -111,16 +113,21 @@ def test_a_parameter_reruns_only_what_uses_it(pipeline: Clone, change: dict, sta
 
 
 def test_mlflow_shows_a_run_for_both_trainings_and_the_evaluation(pipeline: Clone) -> None:
+    assert "runs logged by their stages, and put in their place: 3" in pipeline.ok(
+        sys.executable, "-m", "headstart", "sync"
+    )
     client = mlflow.MlflowClient(f"sqlite:///{pipeline.folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("headstart")
     runs = {run.data.tags["dvc.stage"]: run for run in client.search_runs([experiment.experiment_id])}
-    assert {"train_head", "fine_tune", "evaluate"} <= runs.keys()
+    assert {"train_head", "fine_tune", "evaluate", "pipeline"} <= runs.keys()
+    assert runs["pipeline"].data.metrics["accuracy"] == runs["evaluate"].data.metrics["accuracy"]
+    assert any(name.startswith("system/") for run in runs.values() for name in run.data.metrics)
     for name in ("train_head", "fine_tune"):
         run = runs[name]
         assert run.info.status == "FINISHED"
         assert run.data.params["lr"] == "0.001"
         history = client.get_metric_history(run.info.run_id, "val_loss")
-        assert len({point.step for point in history}) >= 2
+        assert [point.step for point in history] == [1, 2]
     accuracy = json.loads((pipeline.folder / "metrics/evaluate.json").read_text())["accuracy"]
     assert runs["evaluate"].data.metrics["accuracy"] == pytest.approx(accuracy)
     pictures = {file.path for file in client.list_artifacts(runs["evaluate"].info.run_id, "plots")}

@@ -49,3 +49,9 @@ def test_a_grid_names_what_was_taken_for_what():
     drawn = charts.grid([(0, 0, 3), (0, 1, 1)], [4, 0], ["<a>", "b"], says="two classes")
     ET.fromstring(drawn)
     assert "&lt;a&gt; taken for b: 1" in drawn
+
+
+def test_epochs_are_counted_in_whole_numbers():
+    drawn = charts.chart([Line([1, 2, 3], [0.1, 0.2, 0.3], "s0")], says="a loss", x="epoch", y="loss", whole=True)
+    below = [text.text for text in ET.fromstring(drawn) if text.attrib.get("y") == str(charts.HEIGHT - 24)]
+    assert below == ["1", "2", "3"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,6 +142,15 @@ def test_a_run_of_the_head_alone_says_that_nothing_was_unfrozen(leave: Leave) ->
     assert "Fine-tuning: no epochs" in said
 
 
+def test_only_a_training_that_helped_nothing_is_said_to_have_helped_nothing(leave: Leave) -> None:
+    files = leave(["a", "b"])
+    metrics = json.loads(files["metrics/evaluate.json"]) | {"gain": {"accuracy": 0.0, "interval": [0.0, 0.0]}}
+    files["metrics/evaluate.json"] = json.dumps(metrics).encode()
+    assert "within the noise" in text(page.render(files.get, FACTS, None))
+    files["metrics/fine_tune.json"] = json.dumps({"epochs": 3, "best_epoch": 0}).encode()
+    assert "did no better on the validation split" in text(page.render(files.get, FACTS, None))
+
+
 def test_a_text_is_shown_by_its_tokens(leave: Leave) -> None:
     html = page.render(leave(["a", "b"], tokens=True).get, FACTS, None)
     assert "&lt;b&gt;bad" in html
@@ -224,6 +234,7 @@ def repository(leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ):
         subprocess.run(command.split(), check=True)
     for skill, message in ((0.5, "worse"), (6.0, "better")):
+        shutil.rmtree(tmp_path / "evaluation", ignore_errors=True)
         for path, content in leave(["a", "b"], skill=skill).items():
             file = tmp_path / path
             file.parent.mkdir(parents=True, exist_ok=True)

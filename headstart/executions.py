@@ -1,0 +1,293 @@
+"""What DVC holds of the pipeline: each run of it from end to end, in the workspace, in commits and in experiments.
+
+An execution is known by what dvc.lock records of its tracked stages: their inputs, code, parameters and outputs. Two
+revisions that agree in these are one execution, be it under two names. Nothing here knows MLflow, and nothing is
+changed, run or fetched: what is not in DVC's cache is reported as not at hand.
+"""
+
+import functools
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headstart import identity
+from headstart.params import Params
+
+# libyaml's reader takes a lock of 15 kB in 8 ms, Python's own in 60.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# DVC's experiments are Git references: refs/exps/, their baseline's hash in two parts, their name.
+EXPERIMENTS = "refs/exps"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A state of the repository: the workspace, a commit or an experiment.
+
+    name: of the experiment; None for the others.
+    commit: None for the workspace.
+    baseline: the commit that the experiment set out from.
+    time: seconds since 1970.
+    """
+
+    name: str | None
+    commit: str | None
+    baseline: str | None
+    time: int
+
+
+@dataclass
+class Execution:
+    """One run of the pipeline from end to end.
+
+    key: 64 hexadecimal digits, of all that its tracked stages read and left.
+    stages: stage -> its entry in dvc.lock, for each tracked one.
+    lock: the same of all stages.
+    revisions: where it is held, oldest first.
+    read: a file that Git tracks or the workspace holds -> its content, None if it is not there.
+    """
+
+    key: str
+    stages: dict[str, dict[str, Any]]
+    lock: dict[str, dict[str, Any]]
+    read: Callable[[str], bytes | None]
+    revisions: list[Revision] = field(default_factory=list)
+
+    @property
+    def experiments(self) -> list[str]:
+        """Names of the experiments that hold it, oldest first."""
+        return list(dict.fromkeys(revision.name for revision in self.revisions if revision.name))
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that holds it: one of a branch before one of an experiment; None if only the workspace does."""
+        of = sorted((r for r in self.revisions if r.commit), key=lambda r: r.name is not None)
+        return of[0].commit if of else None
+
+    @property
+    def baseline(self) -> str | None:
+        """The commit that its first experiment set out from."""
+        return next((r.baseline for r in self.revisions if r.baseline), None)
+
+    @property
+    def name(self) -> str:
+        """What people call it: the experiment, else the commit, else the workspace and the start of its key."""
+        commit = self.commit[:7] if self.commit else f"workspace {self.key[:7]}"
+        return next(iter(self.experiments), commit)
+
+    @property
+    def time(self) -> int:
+        """When it was first held, in seconds since 1970."""
+        return self.revisions[0].time
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Path -> content of everything that its stages left."""
+        return {path: md5 for entry in self.lock.values() for path, md5 in identity.outputs_of_lock(entry).items()}
+
+    @functools.cached_property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters of the run: params.yaml, and over it what dvc.lock says that the stages were run with."""
+        given = yaml.load(self.read("params.yaml") or b"{}", Loader=LOADER)  # noqa: S506
+        for entry in self.lock.values():
+            for key, value in entry.get("params", {}).get("params.yaml", {}).items():
+                _put(given, key, value)
+        try:
+            return Params.model_validate(given).model_dump()
+        except ValueError:  # of another version of Headstart
+            return dict(given)
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[last] = value
+
+
+def held(tracked: Sequence[str], *, all_commits: bool = False) -> tuple[list[Execution], list[str]]:
+    """All executions that DVC holds, oldest first: the workspace's, the last commit's, every experiment's.
+
+    Args:
+        tracked: names of the stages that make an execution.
+        all_commits: those of every commit on every branch as well.
+
+    Returns:
+        The executions; and a sentence for each revision that has a dvc.lock but no whole execution.
+    """
+    revisions = [*_commits(all_commits), *_experiments()]
+    locks = _blobs([f"{revision.commit}:./dvc.lock" for revision in revisions])
+    states: list[tuple[Revision, bytes | None]] = list(zip(revisions, locks, strict=True))
+    lock = Path("dvc.lock")
+    if lock.exists():
+        states.append((Revision(None, None, None, int(lock.stat().st_mtime)), lock.read_bytes()))
+
+    found: dict[str, Execution] = {}
+    notes = []
+    for revision, text in sorted(states, key=lambda state: (state[0].time, state[0].commit is None)):
+        if text is None:
+            continue
+        lock_of = _parsed(text)
+        if reason := _incomplete(lock_of, tracked):
+            where = revision.name or (revision.commit[:7] if revision.commit else "the workspace")
+            notes.append(f"{where}: {reason}")
+            continue
+        stages = {name: lock_of[name] for name in tracked}
+        key = of_execution(stages)
+        if key not in found:
+            found[key] = Execution(key, stages, lock_of, functools.partial(_read, revision.commit))
+        found[key].revisions.append(revision)
+    return list(found.values()), notes
+
+
+def of_execution(stages: Mapping[str, dict[str, Any]]) -> str:
+    """The key of an execution, from its tracked stages' entries in dvc.lock."""
+    parts = [
+        (name, identity.of_lock(entry), identity.of_outputs(identity.outputs_of_lock(entry)))
+        for name, entry in stages.items()
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _incomplete(lock: Mapping[str, Any], tracked: Iterable[str]) -> str | None:
+    """Why a lock does not describe one run from end to end; None if it does."""
+    for name in tracked:
+        if name not in lock:
+            return f"{name} has not run yet"
+    left = {path: md5 for entry in lock.values() for path, md5 in identity.outputs_of_lock(entry).items()}
+    for name in tracked:
+        for dep in lock[name].get("deps", []):
+            if left.get(dep["path"], dep.get("md5")) != dep.get("md5"):
+                return f"{name} has not run yet on the {dep['path']} that is there now"
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        stages: dict[str, Any] = yaml.load(text, Loader=LOADER)["stages"]  # noqa: S506
+    except (yaml.YAMLError, TypeError, KeyError):  # a merge's conflict, or a lock of an old DVC
+        return {}
+    return stages
+
+
+def _git(*command: str) -> str | None:
+    """What git says; None if there is no repository, or nothing in it yet."""
+    done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _commits(all_commits: bool) -> list[Revision]:
+    # With a path, git lists the commits that changed it: each state of it is held by one of these.
+    asked = ["--branches", "--remotes", "--tags", "--full-history", "--", "dvc.lock"] if all_commits else ["-1"]
+    listed = {
+        line for command in (["-1"], asked) for line in (_git("log", "--format=%H %ct", *command) or "").split("\n")
+    }
+    return [Revision(None, commit, None, int(time)) for commit, time in (line.split() for line in listed if line)]
+
+
+def _experiments() -> list[Revision]:
+    said = _git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", EXPERIMENTS) or ""
+    found = []
+    for line in said.splitlines():
+        reference, commit, time = line.rsplit(" ", 2)
+        parts = reference.removeprefix(f"{EXPERIMENTS}/").split("/")
+        # Beside the experiments DVC keeps its queue and its temporary marks there.
+        if len(parts) == 3 and len(parts[0]) == 2 and len(parts[1]) == 38:
+            found.append(Revision(parts[2], commit, parts[0] + parts[1], int(time)))
+    return found
+
+
+def _blobs(names: Sequence[str]) -> list[bytes | None]:
+    """The content of files by `COMMIT:./PATH`, None where there is none; one call of git for all of them."""
+    if not names:
+        return []
+    done = subprocess.run(
+        ["git", "cat-file", "--batch"], input="\n".join(names).encode(), capture_output=True, check=True
+    )
+    found: list[bytes | None] = []
+    rest = done.stdout
+    for _ in names:
+        head, _, rest = rest.partition(b"\n")
+        if head.endswith(b" missing"):
+            found.append(None)
+            continue
+        size = int(head.split()[-1])
+        found.append(rest[:size])
+        rest = rest[size + 1 :]
+    return found
+
+
+def _read(commit: str | None, path: str) -> bytes | None:
+    if commit:
+        return _blobs([f"{commit}:./{path}"])[0]
+    file = Path(path)
+    return file.read_bytes() if file.is_file() else None
+
+
+def in_history(commits: Iterable[str]) -> set[str]:
+    """Those of the commits that a branch or tag leads to."""
+    wanted = set(commits)
+    return wanted & set((_git("rev-list", "--branches", "--remotes", "--tags") or "").split()) if wanted else set()
+
+
+def lay_out(execution: Execution, outputs: Mapping[str, str], folder: Path, cache: Path, *, check: bool = True) -> None:
+    """Put outputs of an execution into a folder by their paths, as far as they are at hand and sound.
+
+    Args:
+        execution: whose they are.
+        outputs: path -> content, as dvc.lock records it.
+        folder: is filled; what DVC's cache holds is linked, so it is for reading.
+        cache: DVC's, the folder that holds `files/md5`.
+        check: whether the content is what it should be: DVC does not look, and a damaged file is not at hand.
+    """
+    for path, md5 in outputs.items():
+        place, stored = folder / path, _object(cache, md5)
+        if md5.endswith(".dir"):
+            if (members := _listing(stored)) is None:
+                continue
+            sources = {name: _object(cache, each) for name, each in members.items()}
+            # A folder appears with all of its files or not at all.
+            if all(_sound(source, members[name], check) for name, source in sources.items()):
+                for name, source in sources.items():
+                    _link(source, place / name)
+        elif _sound(stored, md5, check):
+            _link(stored, place)
+        elif (content := execution.read(path)) is not None and _md5(content) == md5:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+
+
+def cache_folder() -> Path:
+    """DVC's cache of this repository."""
+    done = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip())
+
+
+def _object(cache: Path, md5: str) -> Path:
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def _sound(stored: Path, md5: str, check: bool) -> bool:
+    return stored.exists() and (not check or identity.md5(stored) == md5)
+
+
+def _listing(stored: Path) -> dict[str, str] | None:
+    try:
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(stored.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _link(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(source.resolve())

@@ -1,0 +1,148 @@
+"""MLflow's model registry: a version for each evaluated model; the newest is the candidate, the best the champion.
+
+A champion gives way only to a model that is better on the same test split by more than chance (`headstart.compare`):
+the 95 % interval of the difference in accuracy, of the paired bootstrap, lies above 0. Models of another test split
+can't be compared with it, and never take its place. Whoever moves an alias by hand is right: the next models are held
+against the champion that there is.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headstart.stage import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+# Tags of a version: MLflow's id of its model, the run of its evaluation, what came of holding it against the champion.
+MODEL, EVALUATED, VERDICT = "headstart.model", "headstart.evaluated", "headstart.verdict"
+
+
+class Evaluated(NamedTuple):
+    """A model and what is known of it.
+
+    model: MLflow's id of the logged model.
+    run: the run that stands for its execution.
+    evaluated: the run of its evaluation, which holds predictions.csv.
+    tags: of its version.
+    groups: test example -> its group, of those that have one; None if that is not at hand.
+    resamples, seed: of the bootstrap.
+    """
+
+    model: str
+    run: str
+    evaluated: str
+    tags: Mapping[str, str]
+    groups: Callable[[], Mapping[str, str] | None]
+    resamples: int
+    seed: int
+
+
+def versions(client: Any, name: str) -> dict[str, Any]:
+    """MLflow's id of the model -> version, of those that were registered here."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    return {version.tags[MODEL]: version for version in found if MODEL in version.tags}
+
+
+def enter(client: Any, name: str, known: dict[str, Any], given: Evaluated) -> str | None:
+    """Register a model, once, and hold it against the champion, once.
+
+    Args:
+        client: MLflow's.
+        name: of the registered model.
+        known: its versions, as `versions` gives them; completed.
+        given: the model.
+
+    Returns:
+        What came of it, or what is missing; None if all of it was known.
+    """
+    if given.model not in known:
+        known[given.model] = _register(client, name, given)
+    version = known[given.model]
+    if VERDICT in version.tags:
+        return None
+    verdict, wins = _judge(client, name, version, given)
+    if verdict is None:
+        return (
+            f"version {version.version} of {name} was not held against the champion: its predictions or "
+            "data/prepared are not in DVC's cache; `dvc pull` may bring them"
+        )
+    if wins:
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+    client.set_model_version_tag(name, version.version, VERDICT, verdict)
+    client.update_model_version(name, version.version, description=verdict)
+    known[given.model] = client.get_model_version(name, version.version)
+    return f"version {version.version} of {name}: {verdict}"
+
+
+def _register(client: Any, name: str, given: Evaluated) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, description="Models of this pipeline; see docs/tracking.md")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {**given.tags, MODEL: given.model, EVALUATED: given.evaluated}
+    version = client.create_model_version(
+        name, f"models:/{given.model}", run_id=given.run, model_id=given.model, tags=tags
+    )
+    client.set_registered_model_alias(name, CANDIDATE, version.version)
+    return version
+
+
+def champion(client: Any, name: str) -> Any | None:
+    """The version that is the champion; None if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def _judge(client: Any, name: str, version: Any, given: Evaluated) -> tuple[str | None, bool]:
+    """What came of holding a version against the champion, and whether it takes its place; None: can't be told now."""
+    from headstart import compare
+
+    best = champion(client, name)
+    if best is None or best.version == version.version:
+        return "champion, for there was none", True
+    groups = given.groups()
+    its, bests = _predictions(client, given.evaluated), _predictions(client, best.tags.get(EVALUATED))
+    if groups is None or its is None:
+        return None, False
+    if bests is None:
+        return f"not comparable with the champion: version {best.version} has no predictions", False
+    tables = {f"version {best.version}": bests, f"version {version.version}": its}
+    try:
+        found, n = compare.compare(tables, groups, resamples=given.resamples, seed=given.seed)
+    except UserError as error:
+        return f"not comparable with the champion: {error}", False
+    row = found.set_index("figure").loc["accuracy"]
+    better, worse = bool(row["low"] > 0), bool(row["high"] < 0)
+    said = "better than" if better else "worse than" if worse else "within the noise of"
+    return (
+        f"{said} version {best.version}, the champion before, on {n} test examples: "
+        "accuracy {:+.4f} [{:+.4f}, {:+.4f}]".format(row["difference"], row["low"], row["high"])
+    ), better
+
+
+def _predictions(client: Any, run_id: str | None) -> "pd.DataFrame | None":
+    """The predictions that a run holds; None if it holds none."""
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+
+    if run_id is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = Path(client.download_artifacts(run_id, "predictions.csv", folder))
+            table = pd.read_csv(path, dtype=object, keep_default_na=False)
+        except (MlflowException, OSError):
+            return None
+    probabilities = [name for name in map(str, table) if name.startswith("p_")]
+    return table.astype(dict.fromkeys(probabilities, float))
