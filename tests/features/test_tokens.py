@@ -149,3 +149,10 @@ def test_embeddings_of_all_buckets_are_one_array_in_the_order_of_the_texts(backb
 def test_texts_are_no_pictures() -> None:
     with pytest.raises(UserError, match="data/prepared holds texts"):
         _ = Prepared(pd.DataFrame(), packed(("a",)), []).images
+
+
+def test_words_are_told_from_marks_and_from_one_text_of_a_pair_to_the_other(backbone: Path) -> None:
+    found = tokens.pieces(tokens.of_backbone(backbone, 48), ("w0 w1", "w2"))
+    assert found.ids.tolist() == [1, 4, 5, 2, 6, 2]
+    assert found.words == [None, 0, 1, None, 2, None]
+    assert found.shown == ["w0", "w1", "w2"]
