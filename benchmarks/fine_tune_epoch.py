@@ -95,7 +95,7 @@ def epoch(path: Path, data: Prepared, trainable: int | str, rounds: int) -> dict
     base, head, optimizer = network()
     whole = networks.on_top(base, head, "whole")
     whole.compile(optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
-    pictures = as_rgb(data.contents[data.of("train").index]).astype(np.float32)
+    pictures = as_rgb(data.images[data.of("train").index]).astype(np.float32)
 
     with workshop.folder() as within:
         cache = workshop.activations(path, at, data, 1, within)

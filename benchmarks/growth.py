@@ -29,7 +29,7 @@ def main() -> None:
         shutil.copytree(made, clone.folder / "models" / "backbone")
         folder = clone.folder / "data" / "prepared"
         folder.mkdir(parents=True)
-        np.save(folder / "images.npy", data.contents[data.examples.index])
+        np.save(folder / "images.npy", data.images[data.examples.index])
         (folder / "labels.json").write_text(json.dumps(data.classes))
         before: list[float] = []
         after: list[float] = []

@@ -102,7 +102,7 @@ def write(data: Prepared, path: Path) -> None:
     """Write the pictures and classes of each split as the plain script takes them."""
     arrays: dict[str, np.ndarray] = {}
     for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
-        arrays |= {f"x_{name}": data.contents[data.of(split).index], f"y_{name}": data.targets(split)}
+        arrays |= {f"x_{name}": data.images[data.of(split).index], f"y_{name}": data.targets(split)}
     np.savez(path, **arrays)  # type: ignore[arg-type]  # a mapping of names to arrays is what it takes
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import measure, workshop
 from headstart.backbones.graph import cut
-from headstart.data.prepared import Prepared
+from headstart.data.prepared import Prepared, Texts
 from headstart.features import engine, tokens
 from headstart.features.inputs import Tokens, members
 
@@ -60,12 +60,13 @@ def texts(path: Path, data: Prepared, n: int, rounds: int) -> dict[str, Any]:
 
     network = engine.load(path, cut(engine.read_graph(path), 0), "auto", "float32")
     vocabulary = tokens.of_backbone(path, MAX_TOKENS)
-    assert not isinstance(data.contents, np.ndarray)
+    there = data.contents
+    assert isinstance(there, Texts)
     examples = data.of("train").head(n)
-    source = Tokens(data.contents, examples, vocabulary)
+    source = Tokens(there, examples, vocabulary)
 
     def ours() -> np.ndarray:
-        made: Tokens = Tokens(data.contents, examples, vocabulary)  # type: ignore[arg-type]  # texts, as above
+        made = Tokens(there, examples, vocabulary)
         found: np.ndarray | None = None
         for _, rows in members(made.buckets):
             for start in range(0, len(rows), engine.BATCH):
@@ -78,7 +79,7 @@ def texts(path: Path, data: Prepared, n: int, rounds: int) -> dict[str, Any]:
 
     peer_network: Any = text_weights.load(table.find(workshop.TEXT_DEFAULT), None, None)[0]
     assert isinstance(peer_network, keras_hub.models.BertBackbone)
-    ids = tokens.tokenize(vocabulary, [data.contents[row] for row in examples.index], MAX_TOKENS)
+    ids = tokens.tokenize(vocabulary, [there[row] for row in examples.index], MAX_TOKENS)
     mask = (ids != vocabulary.padding).astype(np.int32)
     inputs = {"token_ids": ids, "padding_mask": mask, "segment_ids": np.zeros_like(ids)}
 

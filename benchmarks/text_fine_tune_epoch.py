@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import measure, workshop
 from benchmarks.fine_tune_epoch import BATCH_SIZE, release, subset
 from headstart.backbones.graph import cut, unfrozen
-from headstart.data.prepared import Prepared
+from headstart.data.prepared import Prepared, Texts
 
 RECIPE, MAX_TOKENS = "bbc-news", 128
 TOP, CURVE = 2, (1, 3, 4)
@@ -82,7 +82,9 @@ def epoch(path: Path, data: Prepared, trainable: int, rounds: int) -> dict[str, 
 
     vocabulary = tokens.of_backbone(path, MAX_TOKENS)
     source = fresh(data, "train", "none", 0, vocabulary)
-    ids = tokens.tokenize(vocabulary, [data.contents[row] for row in data.of("train").index], MAX_TOKENS)
+    there = data.contents
+    assert isinstance(there, Texts)
+    ids = tokens.tokenize(vocabulary, [there[row] for row in data.of("train").index], MAX_TOKENS)
     with workshop.folder() as within:
         extract = Extractor(
             engine.load(path, at, "auto", "float32"), augment="none", seed=0, dtype="float16", within=within / "store"

@@ -117,8 +117,6 @@ def export(
     if not (prepared / "examples.csv").exists():
         raise UserError(f"{prepared} is not there, and exports are held against Keras on its pictures; run `dvc repro`")
     data = load(prepared)
-    if not isinstance(data.contents, np.ndarray):
-        raise UserError(f"{model} is a model of texts; exports are for models of pictures")
     network = for_inference(load_model(model / "model.keras"))
     compared, calibration = pictures(data, "validation", COMPARED), pictures(data, "train", CALIBRATION)
     truth = data.targets("validation")[spread(len(data.of("validation")), COMPARED)]
@@ -180,8 +178,7 @@ def spread(n: int, most: int) -> NDArray[np.int64]:
 def pictures(data: Prepared, split: str, most: int) -> Pictures:
     """float32 [b, s, s, 3]: at most so many pictures of a split."""
     rows = data.of(split).index.to_numpy()
-    assert isinstance(data.contents, np.ndarray)
-    return as_rgb(data.contents[rows[spread(len(rows), most)]]).astype(np.float32)
+    return as_rgb(data.images[rows[spread(len(rows), most)]]).astype(np.float32)
 
 
 def in_batches(run: Run, given: Pictures) -> NDArray[np.float32]:

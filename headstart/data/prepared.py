@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from headstart.stage import UserError
+
 
 class Texts:
     """Texts by row, out of one array of bytes, usually a memory map. A row holds one text, or two that are a pair."""
@@ -46,6 +48,17 @@ class Prepared(NamedTuple):
     def of(self, split: str) -> pd.DataFrame:
         """The examples of one split, indexed by their row in `contents`."""
         return self.examples[self.examples["split"] == split]
+
+    @property
+    def images(self) -> np.ndarray:
+        """The contents, where they are pictures.
+
+        Raises:
+            UserError: they are not.
+        """
+        if isinstance(self.contents, Texts):
+            raise UserError("data/prepared holds texts; this is for pictures")
+        return self.contents
 
     def targets(self, split: str) -> np.ndarray:
         """int64 [n_split]: each example's class as its number in `classes`."""

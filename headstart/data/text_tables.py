@@ -192,7 +192,7 @@ def _delimited(path: Path, data: params.Data) -> Rows:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # nothing else ends a line: texts hold U+2028
     lines = [line + "\n" for line in lines]
     try:
-        separator = data.separator
+        separator: str = data.separator
         if separator == "auto":
             separator = _separator(path, lines)
         parsed = list(_parse(lines, separator))

@@ -80,13 +80,15 @@ def store(examples: pd.DataFrame, settings: params.Prepare, folder: Path) -> Sto
     stored = usable.iloc[kept].drop(columns=["reason", "text", "pair"]).reset_index(drop=True)
     stored["hash"] = np.array(hashes, object)
     spread = {f"{share:.0%}": int(n) for share, n in zip(QUANTILES, np.quantile(words or [0], QUANTILES), strict=True)}
-    notes = [f"{n} files read as {encoding}" for encoding, n in sorted(names.items()) if encoding != "utf-8"]
+    notes = [
+        f"{n} file{'s' * (n > 1)} read as {encoding}" for encoding, n in sorted(names.items()) if encoding != "utf-8"
+    ]
     return Stored(
         stored,
         quarantine(aside),
         {"words": {"median": spread["50%"], "most": spread["100%"]}},
         About(
-            kept=f"{'pairs of texts' if pairs else 'texts'} of {spread['50%']:,} words in the middle",
+            kept=f"{'pairs, ' if pairs else ''}they were, of {spread['50%']:,} words in the median",
             title="Lengths", head=("texts", "words at most"),
             sizes=[(share, f"{n:,}") for share, n in spread.items()],
             style=STYLE,

@@ -5,7 +5,7 @@ padded, so that a batch is padded to about the length of its texts rather than t
 """
 
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +38,7 @@ class Fresh(Source, Protocol):
     hashes: of each row's content, hexadecimal: what its inputs depend on besides the view's number.
     """
 
-    hashes: Sequence[str]
+    hashes: list[str]
 
 
 def members(buckets: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

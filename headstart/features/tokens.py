@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -65,7 +65,7 @@ def of_model(folder: Path) -> Vocabulary | None:
     return _load(folder / FILE, given["padding"], given["max_tokens"])
 
 
-def save(vocabulary: Vocabulary | None, folder: Path) -> dict[str, int]:
+def save(vocabulary: Vocabulary | None, folder: Path) -> dict[str, Any]:
     """Put the tokenizer, if there is one, into a model's folder; what belongs into the facts beside it."""
     if vocabulary is None:
         return {}
@@ -100,7 +100,7 @@ def survey(vocabulary: Vocabulary, texts: Sequence[tuple[str, ...]]) -> Surveyed
     for encoding in vocabulary.tokenizer.encode_batch_fast(_plain(texts)):
         lengths.append(len(encoding.ids))
         cut.append(bool(encoding.overflowing))
-        hashes.append(hashlib.sha256(np.array(encoding.ids, "<i4")).hexdigest())
+        hashes.append(hashlib.sha256(np.array(encoding.ids, "<i4").tobytes()).hexdigest())
     return Surveyed(np.array(lengths, int), np.array(cut, bool), hashes)
 
 
@@ -121,7 +121,7 @@ class Pieces(NamedTuple):
 
 def pieces(vocabulary: Vocabulary, text: tuple[str, ...]) -> Pieces:
     """One text, or a pair, with the words behind its tokens."""
-    encoding = vocabulary.tokenizer.encode(*text)
+    encoding = vocabulary.tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
     numbers: dict[tuple[int, int], int] = {}
     shown: list[str] = []
     words: list[int | None] = []

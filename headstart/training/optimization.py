@@ -64,7 +64,7 @@ def optimizer(
 def _scaled(kind: type[keras.optimizers.Optimizer], scales: tuple[float, ...]) -> type[keras.optimizers.Optimizer]:
     """An optimizer that takes shorter steps for some variables; of scaled gradients Adam would lose the scale."""
 
-    class Scaled(kind):  # type: ignore[valid-type, misc]  # a class that is computed
+    class Scaled(kind):
         def update_step(self, gradient: object, variable: object, learning_rate: keras.KerasTensor) -> None:
             scale = scales[self._get_variable_index(variable)]
             super().update_step(gradient, variable, learning_rate * scale)

@@ -72,7 +72,7 @@ def test_files_are_read_in_their_own_encoding(tmp_path: Path) -> None:
     examples["path"] = [str(tmp_path / name) for name in ("a.txt", "b.txt")]
     stored = texts.store(examples, PREPARE.model_copy(update={"max_quarantined": 1.0}), tmp_path / "out")
     assert prepared.contents(tmp_path / "out")[0] == ("café au lait",)
-    assert stored.notes == ["1 files read as cp1252"]
+    assert stored.notes == ["1 file read as cp1252"]
     assert "neither UTF-8" in stored.quarantine["reason"].iloc[0]
 
 

@@ -16,6 +16,7 @@ from headstart.features.engine import Engine
 from headstart.features.extraction import Extractor
 from headstart.features.inputs import Cached, CachedByBucket, Tokens, caches
 from headstart.features.views import half
+from headstart.stage import UserError
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(f"w{n}" for n in range(50))]
 PADDING = 0
@@ -143,3 +144,15 @@ def test_embeddings_of_all_buckets_are_one_array_in_the_order_of_the_texts(backb
     assert stored.shape == (8, 1, 2)
     assert stored[:, 0, 1].tolist() == made.lengths.tolist()
     assert "0 of 8 views computed" in extract.embed(made, tmp_path / "again.npy", 1)
+
+
+def test_texts_are_no_pictures() -> None:
+    with pytest.raises(UserError, match="data/prepared holds texts"):
+        _ = Prepared(pd.DataFrame(), packed(("a",)), []).images
+
+
+def test_words_are_told_from_marks_and_from_one_text_of_a_pair_to_the_other(backbone: Path) -> None:
+    found = tokens.pieces(tokens.of_backbone(backbone, 48), ("w0 w1", "w2"))
+    assert found.ids.tolist() == [1, 4, 5, 2, 6, 2]
+    assert found.words == [None, 0, 1, None, 2, None]
+    assert found.shown == ["w0", "w1", "w2"]

@@ -85,7 +85,7 @@ def test_the_saved_model_repeats_the_predictions_from_the_texts_themselves(texts
 import json, keras, keras_hub, numpy as np, pandas as pd
 from tokenizers import Tokenizer
 model = keras.saving.load_model("models/final/model.keras", compile=False, safe_mode=True)
-given = json.load(open("models/final/input.json"))
+given = json.load(open("models/final/model.json"))
 tokenizer = Tokenizer.from_file("models/final/tokenizer.json")
 tokenizer.enable_truncation(given["max_tokens"])
 tokenizer.enable_padding(pad_id=given["padding"])
