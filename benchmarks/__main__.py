@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import measure
 
-NAMES = ("feature_extraction", "fine_tune_epoch", "head_experiment", "memory", "growth", "data_loading")
+NAMES = ("feature_extraction", "fine_tune_epoch", "head_experiment", "memory", "growth", "data_loading", "serving")
 LIBRARIES = ("keras", "tensorflow", "onnxruntime", "openvino", "numpy", "dvc", "mlflow")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 Outcome = dict[str, Any] | str
