@@ -104,9 +104,8 @@ def _cells(path: Path, file: Iterable[str], column: str | None) -> Iterator[str]
     sample = list(islice(lines, SAMPLE))
     if not sample:
         raise UserError(f"{path}: empty; a table of pictures has one in each line")
-    lines = chain(sample, lines)
     separator = None if path.suffix.lower() == ".txt" and column is None else _separator(sample)
-    rows = _rows(lines, separator)
+    rows = _rows(chain(sample, lines), separator)
     first = next(rows)
     at, is_header = _column(path, first, column)
     for row in rows if is_header else chain([first], rows):
