@@ -5,7 +5,7 @@ On the page a block fenced as `console` holds commands, each behind `$ `, and be
 comment before a block says what else is needed to know:
 
     <!-- not run: why -->            shown only
-    <!-- varies: word, other -->     of lines that begin with one of these, only that word is compared; none that begin with →
+    <!-- varies: word, other -->     of lines that begin with one of these, only that word is compared (and no →)
 
 `python -m tests.pipeline.walkthrough FOLDER` runs the page in a clone that has been reproduced, and writes the outputs
 that no longer hold into it.
