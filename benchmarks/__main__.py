@@ -19,7 +19,7 @@ from benchmarks import measure
 
 NAMES = (
     *("feature_extraction", "fine_tune_epoch", "head_experiment", "memory", "growth", "data_loading"),
-    *("text_features", "text_fine_tune_epoch"),
+    *("text_features", "text_fine_tune_epoch", "serving"),
 )
 LIBRARIES = ("keras", "tensorflow", "onnxruntime", "openvino", "numpy", "dvc", "mlflow")
 RESULTS = Path(__file__).with_name("RESULTS.md")

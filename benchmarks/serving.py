@@ -148,7 +148,7 @@ def load(port: int, request: bytes, clients: int, requests: int) -> dict[str, fl
 
 def main() -> None:
     parser = measure.parser(__doc__)
-    parser.add_argument("--requests", type=int, default=320, help="at each number of clients")
+    parser.add_argument("--requests", type=int, default=120, help="at each number of clients")
     given = parser.parse_args()
     requests = 32 if given.quick else given.requests
 

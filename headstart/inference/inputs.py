@@ -89,13 +89,20 @@ def _listed(path: Path, column: str | None) -> Iterator[Example]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for cell in _cells(path, file, column):
-                name = cell.replace("\\", "/") if os.sep == "/" and not Path(cell).exists() else cell
-                beside = path.parent / name
-                yield Example(cell, beside if beside.is_file() or not Path(name).is_file() else Path(name))
+                names = [cell, cell.replace("\\", "/")]  # tables written on Windows
+                places = [folder / name for name in names for folder in (path.parent, Path())]
+                yield Example(cell, next(filter(_is_file, places), places[0]))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save the table as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{path}: not readable as a table: {error}") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for one
+        return False
 
 
 def _cells(path: Path, file: Iterable[str], column: str | None) -> Iterator[str]:
@@ -104,9 +111,8 @@ def _cells(path: Path, file: Iterable[str], column: str | None) -> Iterator[str]
     sample = list(islice(lines, SAMPLE))
     if not sample:
         raise UserError(f"{path}: empty; a table of pictures has one in each line")
-    lines = chain(sample, lines)
     separator = None if path.suffix.lower() == ".txt" and column is None else _separator(sample)
-    rows = _rows(lines, separator)
+    rows = _rows(chain(sample, lines), separator)
     first = next(rows)
     at, is_header = _column(path, first, column)
     for row in rows if is_header else chain([first], rows):

@@ -55,6 +55,9 @@ def test_a_folder_per_class_is_prepared(
     labels = json.loads((folder / "labels.json").read_text())
     assert list(examples.columns) == ["id", "path", "hash", "label", "group", "near", "split"]
     assert images.shape == (105, 32, 32, 3)
+    # With these a picture that comes later is decoded as those were.
+    survey = json.loads((folder / "inputs.json").read_text())
+    assert survey == {"image_size": 32, "resize": "stretch", "channels": 3, "black": 0, "white": 1}
     assert set(examples["label"]) == set(labels)
     assert len(labels) == 6
     assert (pd.crosstab(examples["label"], examples["split"]) > 0).all(axis=None)

@@ -98,6 +98,7 @@ def test_the_test_split_alone_is_scored_and_everything_is_written(logged, capsys
     table = pd.read_csv("evaluation/predictions.csv", dtype=str, keep_default_na=False)
     assert said["n"] == len(table) == 30
     assert set(table["split"]) == {"test"}
+    assert json.loads(Path("evaluation/inference.json").read_text()) == {"views": 1}
     assert list(table["id"]) == [f"{i:03d}" for i in range(0, 90, 3)]
     assert (table["truth"] == table["predicted"]).mean() == pytest.approx(said["accuracy"], abs=1e-6)
     assert said["accuracy"] > 0.7

@@ -125,6 +125,14 @@ def test_a_tables_paths_are_found_however_it_is_written(here: Path, name: str, t
     assert [row["predicted"] for row in rows(done.stdout)] == ["dark", "bright"], done.stdout
 
 
+def test_a_name_that_no_file_can_have_is_one_that_cannot_be_read(here: Path) -> None:
+    grey(here / "b.png", 51)
+    long = "x" * 300 + ".png"
+    (here / "list.csv").write_text(f"file\n{long}\nb.png\n")
+    for done in (run("list.csv", "--format", "csv"), run("-", "--format", "csv", given=f"{long}\nb.png\n".encode())):
+        assert [bool(row["error"]) for row in rows(done.stdout)] == [True, False]
+
+
 def test_a_tables_column_can_be_named_and_a_wrong_name_is_told(here: Path) -> None:
     grey(here / "b.png", 51)
     (here / "list.csv").write_text("thing,where\nx.png,b.png\n")

@@ -5,10 +5,15 @@ On the page a block fenced as `console` holds commands, each behind `$ `, and be
 comment before a block says what else is needed to know:
 
     <!-- not run: why -->            shown only
-    <!-- varies: word, other -->     of lines that begin with one of these, only that word is compared
+    <!-- varies: word, other -->     of lines that begin with one of these, only that word is compared (and no →)
+
+`python -m tests.pipeline.walkthrough FOLDER` runs the page in a clone that has been reproduced, and writes the outputs
+that no longer hold into it.
 """
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +65,8 @@ def masked(text: str, varies: tuple[str, ...] = ()) -> list[str]:
             line = re.sub(pattern, instead, line)
         line = line.strip()
         line = next((word for word in varies if line.removeprefix("! ").startswith(word)), line)
-        if line:
+        # What a remedy is for varies, and so does whether there is one.
+        if line and not (varies and line.startswith("→")):
             lines.append(line)
     return lines
 
@@ -77,3 +83,23 @@ def differs(expected: str, found: str, varies: tuple[str, ...] = ()) -> str | No
 def on_page(path: Path) -> list[Step]:
     """The commands of a page's file."""
     return steps(path.read_text(encoding="utf-8"))
+
+
+def command_line(step: Step) -> list[str]:
+    """What to run in the clone: `headstart` is the clone's own, and errors come where they would on a terminal."""
+    return ["bash", "-c", f'exec 2>&1; headstart() {{ "{sys.executable}" -m headstart "$@"; }}; {step.command}']
+
+
+def renew(page: Path, clone: Path) -> None:
+    """Run the page in a clone, and put what comes where the page says something else."""
+    for step in on_page(page):
+        done = subprocess.run(command_line(step), cwd=clone, capture_output=True, text=True, check=False)
+        output = done.stdout.replace(str(clone), "…")
+        if differs(step.output, output, step.varies):
+            text, old = page.read_text(encoding="utf-8"), f"$ {step.command}\n{step.output}"
+            assert text.count(old) == 1, f"mend the page by hand at: $ {step.command}"
+            page.write_text(text.replace(old, f"$ {step.command}\n{output}"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    renew(Path(__file__).parents[2] / "docs" / "walkthrough.md", Path(sys.argv[1]))
