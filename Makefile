@@ -12,7 +12,7 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SYNC := $(IN_VENV) python -m headstart sync || echo "MLflow lacks these results until 'headstart sync'."
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bench seeds compare soak lint types audit ui lock lint-ci clean venv
+.PHONY: help setup repro test bench seeds sweep find-lr compare soak lint types audit ui lock lint-ci clean venv
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,12 @@ bench: setup ## what Headstart claims, measured: benchmarks/RESULTS.md, in an ho
 seeds: setup ## the pipeline with N seeds (5): mean, range and interval; ARGS="-S lr=3e-4" as dvc takes it
 	@$(IN_VENV) python -m headstart seeds $(or $(N),5) $(ARGS)
 	@$(SYNC)
+
+sweep: setup ## a search over the parameters, by N trials (20): sweep.yaml has the ranges; ARGS="-j 4 -S epochs=8"
+	@$(IN_VENV) python -m headstart sweep $(or $(N),20) $(ARGS)
+
+find-lr: setup ## a learning rate to begin with, by a range test; ARGS="--of head"
+	@$(IN_VENV) python -m headstart find-lr $(ARGS)
 
 compare: setup ## whether two experiments differ by more than chance: A=HEAD B=bold-lynx
 	@$(IN_VENV) python -m headstart compare $(A) $(B)

@@ -167,7 +167,7 @@ def _untracked() -> list[str]:
     values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     made = [Path(path) for stage in stages for out in stage.get("outs", []) for path in _paths(out)]
     found = []
-    for path in map(Path, dict.fromkeys((values["data"]["path"], values["data"]["images"]))):
+    for path in map(Path, filter(None, dict.fromkeys((values["data"]["path"], values["data"]["images"])))):
         inside = not path.is_absolute() and ".." not in path.parts
         by_dvc = any(part.with_name(f"{part.name}.dvc").exists() for part in (path, *path.parents) if part.name)
         if not inside and not path.is_absolute():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from optuna.visualization import matplotlib as drawn
 
 NAMED = "validation accuracy"
@@ -37,6 +38,11 @@ def write(study: optuna.Study, folder: Path) -> list[str]:
         with _pyplot() as plt:
             axes = draw()
             figure = np.ravel(axes)[0].figure
+            for each in figure.axes:
+                if each.get_xscale() == "log":  # where a decade fills the axis, Optuna's labels lie on each other
+                    each.xaxis.set_minor_formatter(NullFormatter())
+                elif name == "history":
+                    each.xaxis.set_major_locator(MaxNLocator(integer=True))
             figure.set_size_inches(max(7, 2.6 * len(varied)) if name == "slice" else 9, 4.5)
             figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
             plt.close(figure)

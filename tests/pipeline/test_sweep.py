@@ -75,7 +75,7 @@ def test_queued_experiments_run_side_by_side(own: Clone) -> None:
 
 
 # A head that has hardly learnt, and fine-tuning that mends it, or does nothing for very long.
-SWEEP = ("--only", "-S", "fine_tune.lr_scale=1e-6,100", "-S", "lr=1e-5", "-S", "epochs=300", "-S", "fine_tune.warmup=0")
+SWEEP = ("--only", "-S", "fine_tune.lr_scale=1e-3,1e4", "-S", "lr=1e-7", "-S", "epochs=200", "-S", "fine_tune.warmup=0")
 
 
 def test_a_sweep_goes_on_after_a_kill_prunes_and_tests_the_best_alone(own: Clone) -> None:
@@ -102,14 +102,13 @@ def test_a_sweep_goes_on_after_a_kill_prunes_and_tests_the_best_alone(own: Clone
     log = (folder / f"{study}-000.log").read_text()
     assert log.count("Running stage 'train_head'") == 1
     assert log.count("Running stage 'fine_tune'") == 1
-    assert "is still running, from a sweep that was killed" not in said, "that goes to the standard error"
     assert re.search(r"trial \d: pruned, no better than the median after epoch \d", said), said
 
     # Trials have validation results alone; the best one is what `dvc exp show` has, and it alone is tested.
     table = pd.read_csv(own.folder / "reports/sweep/trials.csv")
     assert len(table) == 3
     assert set(table["state"]) == {"complete", "pruned"}
-    best = f"{study}-{table['trial'].iloc[0] if pd.isna(table['note'].iloc[0]) else 0:03d}"
+    best = f"{study}-{table['trial'].iloc[0]:03d}"
     complete = {name for name in names(own) if not name.endswith("-tested")}
     assert names(own) - complete == {f"{best}-tested"}
     accuracy = {name: shown(own, name, "fine_tune")["best_val_accuracy"] for name in complete}

@@ -1,0 +1,95 @@
+"""What a trial's experiment holds, in a repository that has git's part of one alone."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from headstart import live
+from headstart.stage import UserError
+from headstart.sweep import experiment
+
+ROOT = Path(__file__).parents[2]
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An experiment as a trial leaves it: fine-tuned anew, with the evaluation of the commit it started from."""
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+    Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    lock = {"schema": "2.0", "stages": {"fine_tune": {"cmd": "x"}, "evaluate": {"cmd": "y"}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    for file in ("metrics/fine_tune.json", "metrics/evaluate.json", "plots/evaluate/roc.csv", "plots/fine_tune.csv"):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("{}")
+    for command in (("init", "-q"), ("config", "user.name", "tests"), ("config", "user.email", "tests@localhost")):
+        git(*command)
+    git("add", "--all")
+    git("commit", "-qm", "before")
+    baseline = git("rev-parse", "HEAD")
+    Path("metrics/fine_tune.json").write_text(json.dumps({"best_val_accuracy": 0.9}))
+    git("commit", "-qam", "dvc: commit experiment")
+    git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/sweep-1-000", "HEAD")
+    git("reset", "-q", "--hard", baseline)
+    return "sweep-1-000"
+
+
+def test_a_trial_has_no_evaluation_of_another_model_and_is_otherwise_as_it_was(trial: str) -> None:
+    ref = next(line for line in git("for-each-ref", "--format=%(refname)", "refs/exps").split())
+    before, workspace = git("rev-parse", ref), git("status", "--porcelain")
+    assert experiment.metrics(trial, "evaluate") == {}
+    experiment.forget_test(trial)
+    assert experiment.metrics(trial, "evaluate") is None
+    assert experiment.metrics(trial, "fine_tune") == {"best_val_accuracy": 0.9}
+    assert set(git("diff", "--name-only", before, ref).split()) == {
+        "dvc.lock", "metrics/evaluate.json", "plots/evaluate/roc.csv",
+    }  # fmt: skip
+    assert list(yaml.safe_load(git("show", f"{ref}:dvc.lock"))["stages"]) == ["fine_tune"]
+    assert git("log", "-1", "--format=%P %an %s", ref) == git("log", "-1", "--format=%P %an %s", before)
+    assert git("status", "--porcelain") == workspace
+    once = git("rev-parse", ref)
+    experiment.forget_test(trial)
+    assert git("rev-parse", ref) == once
+
+
+def test_what_is_not_there_has_no_metrics(trial: str) -> None:
+    assert experiment.metrics("sweep-1-001", "fine_tune") is None
+    assert experiment.committed("fine_tune") == {}
+
+
+def test_data_that_a_copy_would_lack_are_handed_on(trial: str) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+
+    def given(path: str) -> list[str]:
+        values["data"] |= {"path": path, "images": path}
+        Path("params.yaml").write_text(yaml.safe_dump(values))
+        return experiment._untracked()
+
+    for name in ("mine", "by_git", "by_dvc"):
+        Path(name).mkdir()
+        Path(name, "a.png").touch()
+    git("add", "by_git")
+    Path("by_dvc.dvc").touch()
+    assert given("mine") == ["mine"]
+    assert given("by_git") == given("by_dvc") == given(str(Path("mine").resolve())) == given("data/fetched/x") == []
+    with pytest.raises(UserError, match="is not found from a copy"):
+        given("../elsewhere")
+
+
+def test_epochs_are_read_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "epochs.jsonl"
+    live.tell(1, {"val_accuracy": 0.5})
+    assert list(live.read(file)) == []
+    monkeypatch.setenv(live.FILE, str(file))
+    monkeypatch.setenv("DVC_STAGE", "fine_tune")
+    live.tell(1, {"val_accuracy": 0.5})
+    with file.open("a") as half:
+        half.write('{"stage": "fine_tune", "epo')
+    assert list(live.read(file)) == [live.Epoch("fine_tune", 1, {"val_accuracy": 0.5})]
