@@ -217,6 +217,12 @@ def _met(store: Store, done: Done) -> Runs:
             runs.children[tags[PARENT], tags.get("dvc.stage", "")].append(run)
         elif status == "FINISHED" and "headstart.outputs" in tags:
             runs.alone[_identity(tags)].append(run)
+    # Somebody may have deleted a parent alone.
+    there = {run.info.run_id for its in runs.parents.values() for run in its}
+    for key in [key for key in runs.children if key[0] not in there]:
+        for run in runs.children.pop(key):
+            if "headstart.outputs" in run.data.tags:
+                runs.alone[_identity(run.data.tags)].append(run)
     return runs
 
 
@@ -278,7 +284,7 @@ def _child(store: Store, execution: Execution, stage: str, parent: Any, runs: Ru
     if missing := run.data.tags.get("headstart.missing"):
         done.missing += 1
         done.notes.append(f"{name}: {missing} not in DVC's cache; after `dvc pull` another `headstart sync` logs it")
-    if not run.inputs.dataset_inputs:
+    if not (run.inputs and run.inputs.dataset_inputs):
         _use(store, execution, stage, run.info.run_id)
     _tell(store, run, name, tags)
     return run

@@ -89,6 +89,8 @@ def experiment(client: Any, name: str) -> str:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
 
 

@@ -157,6 +157,13 @@ def test_mlflow_predicts_a_real_picture_with_the_logged_model(pipeline: Clone) -
         (pipeline.folder / "data" / name).unlink()
 
 
+def test_a_tagged_model_is_to_be_had_as_dvcs_artifact(pipeline: Clone, tmp_path: Path) -> None:
+    pipeline.ok("git", "tag", "--annotate", "final@v1.0.0", "--message", "the first")
+    pipeline.ok("dvc", "artifacts", "get", ".", "final", "--rev", "v1.0.0", "--out", str(tmp_path / "model.keras"))
+    pipeline.ok("git", "tag", "--delete", "final@v1.0.0")
+    assert (tmp_path / "model.keras").read_bytes() == (pipeline.folder / "models/final/model.keras").read_bytes()
+
+
 def test_an_experiment_with_another_rate_trains_again_and_is_tagged(pipeline: Clone) -> None:
     output = pipeline.ok("dvc", "exp", "run", "--name", "slower", "-S", "lr=1e-5")
     assert sorted(started(output)) == ["evaluate", "fine_tune", "train_head"]
@@ -224,6 +231,8 @@ def test_a_run_has_the_same_key_from_its_files_as_from_the_lock(
     keys = {name: identity.of_lock(entry) for name, entry in lock.items()}
     assert keys == {name: identity.of_stage(name) for name in lock}
     assert len(set(keys.values())) == 8
+    for name, entry in lock.items():
+        assert identity.outputs_of_lock(entry) == identity.outputs_of_stage(name)
 
 
 def test_every_stage_says_what_it_is_for(pipeline: Clone) -> None:

@@ -200,6 +200,18 @@ def test_a_stage_run_again_by_force_is_not_there_twice(repository: Repository) -
     assert len(runs(repository)) == 8
 
 
+def test_a_run_deleted_in_mlflow_comes_back_while_dvc_holds_it(repository: Repository) -> None:
+    sync.sync()
+    before = shown(repository)
+    (parent,) = runs(repository, "tags.`dvc.stage` = 'pipeline'")
+    client(repository).delete_run(parent.info.run_id)
+    assert sync.sync().adopted == 3
+    assert shown(repository) == before
+    client(repository).delete_experiment(parent.info.experiment_id)
+    sync.sync()
+    assert shown(repository) == before
+
+
 def test_what_became_a_commit_is_named_after_it_and_stays_one_run(repository: Repository) -> None:
     (repository.folder / "params.yaml").write_text(
         (repository.folder / "params.yaml").read_text().replace("lr: 0.5", "lr: 0.2")
@@ -326,8 +338,7 @@ def test_a_champion_of_another_test_split_stays(repository: Repository) -> None:
     assert its.get_model_version_by_alias("headstart", "candidate").version == 2
 
 
-def test_nothing_says_where_it_was_made(repository: Repository) -> None:
-    """What a page shows of a run from another's repository names no folder of theirs."""
+def test_a_run_that_was_logged_later_names_no_folder_of_this_machine(repository: Repository) -> None:
     sync.sync()
     for run in runs(repository):
         said = {**run.data.tags, **run.data.params}
