@@ -61,10 +61,10 @@ bench: setup ## what Headstart claims, measured: benchmarks/RESULTS.md, in an ho
 	@$(IN_VENV) python -m benchmarks $(ARGS)
 
 seeds: setup ## the pipeline with N seeds (5): mean, range and interval; ARGS="-S lr=3e-4" as dvc takes it
-	@$(IN_VENV) python -m headstart.seeds $(or $(N),5) $(ARGS)
+	@$(IN_VENV) python -m headstart seeds $(or $(N),5) $(ARGS)
 
 compare: setup ## whether two experiments differ by more than chance: A=HEAD B=bold-lynx
-	@$(IN_VENV) python -m headstart.compare $(A) $(B)
+	@$(IN_VENV) python -m headstart compare $(A) $(B)
 
 soak: setup ## the long campaigns that `make test` leaves out: kills, every network, fuzzing; an hour or more
 	@$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --dist loadgroup -m soak $(ARGS)

@@ -1,7 +1,12 @@
-"""Run the benchmarks one after another, each in a process of its own, and write what they found to RESULTS.md."""
+"""Run the benchmarks one after another, each in a process of its own, and write what they found to RESULTS.md.
+
+What they found lies in RESULTS.json beside it as well: of benchmarks that are not run again on the same machine and
+versions, the earlier results stay.
+"""
 
 import argparse
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -29,6 +34,7 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in NAMES]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+    kept = earlier(given.results.with_suffix(".json"), given.quick)
     outcomes: dict[str, Outcome] = {}
     for name in given.names or NAMES:
         arguments = ["--quick"] if given.quick else []
@@ -37,10 +43,22 @@ def main() -> None:
         print(f"== {name}", flush=True)
         outcomes[name] = run(name, arguments)
         # After each, so that what was measured stays if a later one is stopped.
-        given.results.write_text(results(outcomes, machine(), given.quick), encoding="utf-8")
+        found = {known: {**kept, **outcomes}[known] for known in NAMES if known in kept or known in outcomes}
+        content = {"machine": machine(), "quick": given.quick, "outcomes": found}
+        given.results.with_suffix(".json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        given.results.write_text(results(found, machine(), given.quick), encoding="utf-8")
     print(f"wrote {given.results}")
     if failed := [name for name, outcome in outcomes.items() if isinstance(outcome, str)]:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def earlier(file: Path, quick: bool) -> dict[str, Outcome]:
+    """What an earlier call found on this machine with these versions; nothing if there is none."""
+    if not file.exists():
+        return {}
+    content = json.loads(file.read_text(encoding="utf-8"))
+    same = content["machine"] == machine() and content["quick"] == quick
+    return content["outcomes"] if same else {}
 
 
 def run(name: str, arguments: list[str]) -> Outcome:

@@ -6,13 +6,21 @@ A command's module is imported when it is called, so that `headstart --help` ans
 import importlib
 
 import click
+from click.shell_completion import CompletionItem
 
 import stages  # noqa: F401  # settings of Keras and TensorFlow, as a stage has them
 from headstart import stage
 
 # Each command, in the order of the help, with the line that says what it is for.
 COMMANDS: dict[str, str] = {
-    "report": "The page about a run, of the workspace or of any experiment",
+    "recipes": "Parameters for other tasks and data sets.",
+    "predict": "What the trained model sees in pictures.",
+    "export": "The model as SavedModel, ONNX, OpenVINO, LiteRT; int8.",
+    "compare": "Whether two experiments differ by more than chance.",
+    "seeds": "The pipeline with several seeds: mean, range and interval.",
+    "doctor": "What this machine has, and what is wrong with it.",
+    "completion": "What a shell needs to complete these commands.",
+    "report": "The page about a run, of the workspace or of any experiment.",
 }
 
 
@@ -34,6 +42,12 @@ class Commands(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing them all, as click would for their help."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=about) for name, about in COMMANDS.items() if name.startswith(incomplete)]
 
 
 @click.command(cls=Commands, name="headstart", context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,9 +1,5 @@
-"""Whether two experiments differ, or their difference is what another test set of this size could show as well.
+"""Whether two experiments differ, or their difference is what another test set of this size could show as well."""
 
-`python -m headstart.compare A B`
-"""
-
-import argparse
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -11,35 +7,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headstart import params, stage
+from headstart import params
 from headstart.evaluation.intervals import bootstrap, interval
 from headstart.evaluation.metrics import FIGURES, scores
 from headstart.stage import UserError
 
 
-def main() -> None:
-    """Compare what the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m headstart.compare",
-        description="Say whether the figures of two experiments differ by more than chance: the paired bootstrap over "
-        "the test examples that both were judged by.",
-        epilog="example: python -m headstart.compare HEAD bold-lynx",
-    )
-    parser.add_argument("first", help="a commit, branch, tag, or an experiment's name")
-    parser.add_argument("second", nargs="?", help="another; the workspace if left out")
-    given = parser.parse_args()
-    names = {given.first: given.first, given.second or "workspace": given.second}
+def experiments(first: str, second: str | None) -> str:
+    """Compare two experiments; what there is to say of them, for a terminal.
+
+    Args:
+        first: a commit, branch, tag, or an experiment's name.
+        second: another; None for the workspace.
+
+    Raises:
+        UserError: as `read` and `compare`, or the two are the same.
+    """
+    names = {first: first, second or "workspace": second}
     if len(names) == 1:
-        raise UserError(f"{given.first} is given twice: nothing to compare")
+        raise UserError(f"{first} is given twice: nothing to compare")
     settings = params.load()
     predictions = {name: read("evaluation/predictions.csv", rev) for name, rev in names.items()}
-    examples = read("data/prepared/examples.csv", given.first)
+    examples = read("data/prepared/examples.csv", first)
     groups = {name: group for name, group in zip(examples["id"], examples["group"], strict=True) if group}
     for table in predictions.values():
         for column in [name for name in map(str, table) if name.startswith("p_")]:
             table[column] = table[column].astype(float)
     found, n = compare(predictions, groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
-    print(said(found, n))
+    return said(found, n)
 
 
 def read(path: str, rev: str | None) -> pd.DataFrame:
@@ -122,7 +117,3 @@ def said(table: pd.DataFrame, n: int) -> str:
     shown["difference  [95 %]"] = ["{:+.4f}  [{:+.4f}, {:+.4f}]".format(*row) for row in bounds]
     shown["  "] = table["differs"].map({True: "differs", False: "within the noise"})
     return f"{n} test examples\n{shown.to_string(index=False)}"
-
-
-if __name__ == "__main__":
-    stage.run(main)

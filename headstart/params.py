@@ -159,6 +159,7 @@ class FineTune(Section):
     clip_norm: Positive | None
     label_smoothing: Annotated[Float, Field(ge=0, lt=1)]
     batch_norm: Literal["frozen", "trained"]
+    deterministic: Bool
     class_weights: Bool
     patience: Count
 

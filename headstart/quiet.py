@@ -12,7 +12,7 @@ from types import ModuleType
 
 
 @contextmanager
-def _stderr_held_back() -> Iterator[None]:
+def stderr_held_back() -> Iterator[None]:
     """Hold back what C++ code writes to the standard error; show it if an exception comes of it."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -47,7 +47,7 @@ class _TensorFlow(MetaPathFinder):
         execute = spec.loader.exec_module
 
         def quietly(module: ModuleType) -> None:
-            with _stderr_held_back():
+            with stderr_held_back():
                 execute(module)
 
         spec.loader.exec_module = quietly  # type: ignore[method-assign]

@@ -1,10 +1,9 @@
-"""How much of a figure is luck: the pipeline with several seeds, `python -m headstart.seeds 5`.
+"""How much of a figure is luck: the pipeline with several seeds.
 
 Another seed is another split of the data, other first weights and another order of examples. The runs are DVC's
 experiments; what the workspace held is there again at the end.
 """
 
-import argparse
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -29,28 +28,26 @@ FIGURES: dict[str, Callable[[dict[str, Any]], float | None]] = {
 }
 
 
-def main() -> None:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m headstart.seeds",
-        description="Run the pipeline with the seeds 0 to N-1 as experiments, and sum up what they found.",
-        epilog="example: python -m headstart.seeds 5 -S lr=3e-4",
-    )
-    parser.add_argument("n", type=int, metavar="N", help="how many, two at least")
-    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="as dvc takes it")
-    given = parser.parse_args()
-    if given.n < 2:
-        parser.error("two seeds at least: one says nothing about chance")
-    changes = [part for change in given.set_param for part in ("-S", change)]
+def run(n: int, changes: Sequence[str]) -> str:
+    """Run the pipeline with the seeds 0 to n - 1 as experiments, and sum up what they found.
+
+    Args:
+        n: two at least.
+        changes: `KEY=VALUE` for each parameter to change, as `dvc exp run -S` takes it.
+
+    Raises:
+        UserError: a run failed.
+    """
+    settings = [part for change in changes for part in ("-S", change)]
     found = []
     with workspace_kept():
-        for seed in range(given.n):
-            print(f"== seed {seed} of {given.n}", flush=True)
-            done = subprocess.run(["dvc", "exp", "run", "-S", f"seed={seed}", *changes], check=False)
+        for seed in range(n):
+            print(f"== seed {seed} of {n}", flush=True)
+            done = subprocess.run(["dvc", "exp", "run", "-S", f"seed={seed}", *settings], check=False)
             if done.returncode:
                 raise stage.UserError(f"the run with seed {seed} failed, for the reason above")
             found.append(json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8")))
-    print(summary(found))
+    return summary(found)
 
 
 @contextmanager
@@ -92,7 +89,3 @@ def summary(found: Sequence[dict[str, Any]]) -> str:
             }
         )
     return pd.DataFrame(rows).to_string(index=False)
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -70,6 +70,8 @@ def main() -> None:
     )  # fmt: skip
     with stage.whole("evaluation") as folder:
         report.predictions(test, classes, models["final"]).to_csv(folder / "predictions.csv", index=False)
+        # So that `headstart predict` looks at a picture as it was looked at here.
+        (folder / "inference.json").write_text(json.dumps({"views": views}) + "\n")
         stage.write(folder / "mistakes.json", mistakes.listed(wrong, explained.rows))
         if explained.arrays:
             np.savez(folder / "mistakes.npz", **explained.arrays)  # type: ignore[arg-type]  # allow_pickle, NumPy thinks

@@ -1,10 +1,11 @@
 """Unfreeze the upper layers and train them with the head: models/final/."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
-from headstart import identity, params, stage, tracking
+from headstart import facts, identity, params, stage, tracking
 from headstart.data.prepared import load
 
 
@@ -22,7 +23,7 @@ def pass_on(settings: params.Params) -> None:
     summary = {**head, "epochs": 0, "best_epoch": 0}
     with tracking.run("fine_tune", settings) as run:
         with stage.whole("models/final") as folder:
-            for name in ("model.keras", "labels.json"):
+            for name in ("model.keras", "labels.json", facts.NAME):
                 shutil.copyfile(Path("models/head", name), folder / name)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", "epoch,learning_rate,loss,accuracy,val_loss,val_accuracy\n")
@@ -32,6 +33,8 @@ def pass_on(settings: params.Params) -> None:
 
 def fine_tune(settings: params.Params) -> None:
     """Train, and write the whole network."""
+    if not settings.fine_tune.deterministic:
+        os.environ["TF_DETERMINISTIC_OPS"] = "0"  # TensorFlow reads it at its first operation, see stages/__init__.py
     from headstart.backbones.saving import save_model
     from headstart.training import fine_tuning, loop
     from headstart.training.checkpoint import Checkpoint
@@ -43,6 +46,7 @@ def fine_tune(settings: params.Params) -> None:
         with stage.whole("models/final") as folder:
             save_model(network, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
+            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", loop.curves(history))
         checkpoint.remove()

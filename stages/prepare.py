@@ -28,6 +28,9 @@ def main() -> None:
         examples[columns].to_csv(folder / "examples.csv", index=False)
         quarantine.to_csv(folder / "quarantine.csv", index=False)
         stage.write(folder / "labels.json", json.dumps(classes, indent=2, ensure_ascii=False) + "\n")
+        # How a raw picture became a row, for pictures that come later.
+        inputs = {"image_size": prepare.image_size, "resize": prepare.resize, **survey._asdict()}
+        stage.write(folder / "inputs.json", json.dumps(inputs, indent=2) + "\n")
         # For the model card; so that no later stage needs the raw data.
         origin = Path("data/fetched", "SOURCE.json")
         stage.write(folder / "source.json", origin.read_text(encoding="utf-8") if origin.exists() else "{}\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from headstart import device, identity, params, stage, tracking
+from headstart import device, facts, identity, params, stage, tracking
 from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import load
 from headstart.features.inputs import Cached
@@ -58,6 +58,7 @@ def main() -> None:
             save_model(head, folder / "head.keras")
             save_model(whole, folder / "model.keras")
             (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
+            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed)
         stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/train_head.csv", loop.curves(history))
         checkpoint.remove()

@@ -229,9 +229,9 @@ def decode_all(
         # Above its pixel limit Pillow only warns, above twice the limit it refuses: both are too large here.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of metadata that nobody reads
-        survey = look(_pictures(usable), lambda function, items: _in_order(function, items, workers))
+        survey = look(_pictures(usable), lambda function, items: in_order(function, items, workers))
         _write_header(file, 0, size, survey.channels)
-        results = _in_order(one, _pictures(usable), workers)
+        results = in_order(one, _pictures(usable), workers)
         bar = tqdm(results, desc="decoding", total=len(usable), unit=" pictures", disable=None)
         for at, result in enumerate(bar):
             if isinstance(result, str):
@@ -261,7 +261,7 @@ def _pictures(examples: pd.DataFrame) -> Iterable[Picture]:
     return list(examples["path"])
 
 
-def _in_order(function: Callable[[Any], R], items: Iterable[Any], workers: int) -> Iterator[R]:
+def in_order(function: Callable[[Any], R], items: Iterable[Any], workers: int) -> Iterator[R]:
     """`map` on threads, a few items ahead: Pillow and hashlib let go of Python's lock while they work."""
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[R]] = deque()

@@ -84,6 +84,27 @@ def test_a_benchmark_that_fails_is_told_and_the_others_go_on(tmp_path, monkeypat
     assert "| growth | 4 |" in file.read_text()
 
 
+def test_what_is_not_run_again_stays(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "RESULTS.md"
+    for name, number in (("growth", 2.0), ("memory", 3.0), ("growth", 4.0)):
+        found = measure.parse(line(capsys, number))
+        monkeypatch.setattr(bench, "run", lambda *_, found=found: found)
+        monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--results", str(file)])
+        bench.main()
+    assert [row[0] for row in map(bench_row, file.read_text().splitlines()) if row[0] in bench.NAMES] == [
+        "memory",
+        "growth",
+    ]
+    assert "| growth | 4 | 2 | pictures/s | 4 |" in file.read_text()
+    monkeypatch.setattr(bench, "machine", lambda: ["another one"])
+    bench.main()
+    assert "memory" not in file.read_text()
+
+
+def bench_row(text):
+    return [cell.strip() for cell in text.strip("|").split("|")]
+
+
 def test_a_failure_ends_with_its_last_line():
     assert "unrecognized arguments: --no-such-flag" in bench.run("growth", ["--no-such-flag"])
 

@@ -293,7 +293,7 @@ def test_only_a_few_pictures_are_in_memory_at_once() -> None:
                 most = max(most, alive)
             yield at
 
-    for _ in images._in_order(lambda item: item, items(), 2):
+    for _ in images.in_order(lambda item: item, items(), 2):
         with lock:
             alive -= 1
     assert most <= 10

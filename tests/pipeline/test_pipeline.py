@@ -162,7 +162,7 @@ def test_an_experiment_with_another_rate_trains_again_and_is_tagged(pipeline: Cl
     assert all(float(run.data.params["lr"]) == 1e-5 for run in runs)
     baseline = pipeline.ok("git", "rev-parse", "HEAD").strip()
     assert {run.data.tags["dvc.baseline"] for run in runs} == {baseline}
-    said = pipeline.ok(sys.executable, "-m", "headstart.compare", "HEAD", "slower")
+    said = pipeline.ok(sys.executable, "-m", "headstart", "compare", "HEAD", "slower")
     assert re.search(r"accuracy +0\.\d{4} +0\.\d{4} +[+-]0\.\d{4} .*(differs|within the noise)", said)
     pipeline.ok("git", "checkout", "--quiet", "--force", "HEAD")
     pipeline.ok("dvc", "checkout", "--force")
