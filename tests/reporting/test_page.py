@@ -175,6 +175,8 @@ def test_the_caches_are_counted_from_what_the_trainings_did(leave: Leave) -> Non
     computed, used = 120 * 4 + 120 + 120 * 4, 3 * 120 * 4 + 4 * 120 + 120 * 4
     assert f"{computed:,} {used:,} 40 MB" in said
     assert f"{120 * 4 + 120:,} {3 * 120 + 4 * 120:,} 50 MB" in said
+    used, computed = used + 3 * 120 + 4 * 120, computed + 120 * 4 + 120
+    assert f"spared {used - computed:,} of {used:,}" in said
 
 
 def compared(monkeypatch: pytest.MonkeyPatch, one: dict[str, bytes], other: dict[str, bytes]) -> dict:
