@@ -34,16 +34,16 @@ CLIENTS = (1, 8, 32)
 START, ANSWER = 180, 60
 
 
-def log_model(network: Any, example: np.ndarray, classes: list[str], within: Path) -> Path:
-    """Log a model as the stages do, to a store in a folder; where MLflow left it."""
+def log_model(within: Path) -> Path:
+    """Log models/final as fine-tuning does, to a store in a folder; where MLflow left it."""
     from headstart import tracking
 
     before = dict(os.environ)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ["DVC_ROOT"] = str(within)
     try:
-        with tracking.run("fine_tune", params.load(workshop.ROOT / "params.yaml")) as run:
-            run.model(network, example, classes)
+        with tracking.run("fine_tune", params.load(workshop.ROOT / "params.yaml")):
+            pass  # a run logs at its end what the stage has left
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -154,15 +154,16 @@ def main() -> None:
 
     from headstart.backbones.saving import load_model
     from headstart.device import for_inference
+    from headstart.features import inputs
 
     final = workshop.ROOT / "models" / "final" / "model.keras"
     if not final.exists():
         raise UserError(f"{final.relative_to(workshop.ROOT)} is not there; run `make repro` first")
     data = workshop.prepared(1)
-    example, network = data.example_input(), for_inference(load_model(final))
+    example, network = inputs.example(data, None), for_inference(load_model(final))
     whole = example.astype(np.uint8)
     with workshop.folder() as within:
-        model = log_model(network, example, data.classes, within)
+        model = log_model(within)
         bare: Callable[[], object] = partial(network.predict_on_batch, example)
         expected = network.predict_on_batch(example)
         with served(str(model), within) as port:

@@ -129,8 +129,10 @@ def test_a_folder_is_declared_only_where_all_of_it_is_used(stage: str) -> None:
 
 def test_what_is_exempt_is_there_and_draws_in_nothing_else() -> None:
     assert only_a_docstring("headstart/__init__.py")
+    # A logged model has an example beside it, made as the stages that log one make their inputs.
+    example = closure(ROOT / "headstart/features/inputs.py")
     for file in LOGS:
-        assert closure(ROOT / file) - {"stages/__init__.py"} <= LOGS
+        assert closure(ROOT / file) - {"stages/__init__.py"} <= LOGS | example
     # What a page takes from elsewhere is the evaluation's own.
     for file in SHOWS:
         found = closure(ROOT / file) - {"stages/__init__.py"} - EXEMPT
