@@ -46,7 +46,7 @@ def main(
     """Say what the trained model sees in pictures or texts.
 
     PATH is a picture, a folder (with all folders below it), a table of paths (.csv, .tsv; .txt with a path a line), or
-    - for the standard input: paths, one a line, or a single picture. For a model of texts it is a .txt file, a folder of
+    - for the standard input: paths, one a line, or a single picture. For a model of texts, a .txt file, a folder of
     them, a table of texts (.csv, .tsv, .jsonl, .parquet), or - for a text a line.
 
     Pictures are decoded, resized and averaged over views as the evaluation did it. What can't be read is named with
