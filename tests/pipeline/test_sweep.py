@@ -43,7 +43,7 @@ def names(clone: Clone) -> set[str]:
 
 
 def unchanged(clone: Clone) -> list[str]:
-    """The content of what a run changes in the workspace; DVC writes params.yaml anew where it queues a change of it."""
+    """The content of what a run changes in the workspace; DVC writes params.yaml anew where it queues a change."""
     return [
         f"{path.relative_to(clone.folder)} {identity.md5(path)}"
         for folder in ("models", "metrics", "plots", "params.yaml", "dvc.lock", "evaluation")
