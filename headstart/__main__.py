@@ -14,7 +14,7 @@ from headstart import stage
 # Each command, in the order of the help, with the line that says what it is for.
 COMMANDS: dict[str, str] = {
     "recipes": "Parameters for other tasks and data sets.",
-    "predict": "What the trained model sees in pictures.",
+    "predict": "What the trained model sees in pictures or texts.",
     "export": "The model as SavedModel, ONNX, OpenVINO, LiteRT; int8.",
     "compare": "Whether two experiments differ by more than chance.",
     "seeds": "The pipeline with several seeds: mean, range and interval.",

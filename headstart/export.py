@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import facts, quiet
-from headstart.data.prepared import Prepared, load
+from headstart.data.prepared import Prepared, Texts, load
 from headstart.features.views import as_rgb
 from headstart.inference.model import evaluated_views
 from headstart.stage import UserError
@@ -117,6 +117,10 @@ def export(
     if not (prepared / "examples.csv").exists():
         raise UserError(f"{prepared} is not there, and exports are held against Keras on its pictures; run `dvc repro`")
     data = load(prepared)
+    if isinstance(data.contents, Texts):
+        raise UserError(
+            "a model of texts can't be exported yet; `headstart predict` and MLflow serve model.keras itself"
+        )
     network = for_inference(load_model(model / "model.keras"))
     compared, calibration = pictures(data, "validation", COMPARED), pictures(data, "train", CALIBRATION)
     truth = data.targets("validation")[spread(len(data.of("validation")), COMPARED)]

@@ -101,14 +101,14 @@ def sync(*, all_commits: bool = False) -> Done:
         if (gone := _in_line(held)) is not None:
             done.gone = gone
             return done
-        mlflow = tracking.connect()
-        from mlflow.exceptions import MlflowException
-
         try:
+            mlflow = tracking.connect()
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
         except Exception as error:  # an address, a driver, a server: whatever is wrong, its text may hold a password
             raise _away(error) from None
+        from mlflow.exceptions import MlflowException
+
         by_name: dict[str, list[Execution]] = defaultdict(list)
         for execution in held:
             by_name[execution.parameters["tracking"]["experiment"]].append(execution)
@@ -363,16 +363,16 @@ def _sum_up(store: Store, execution: Execution, parent: Any, children: Mapping[s
             params=[Param(key, value) for key, value in parameters.items()],
         )
         _use(store, execution, PIPELINE, run_id)
-        # MLflow's comparison shows pictures that the runs themselves hold.
-        judged = {path: md5 for path, md5 in execution.outputs.items() if path == "evaluation"}
-        pictures = _laid_out(store, execution, judged) / "evaluation/plots"
-        if pictures.is_dir():
-            client.log_artifacts(run_id, str(pictures), "plots")
         # What its stages took, as far as they were met at work.
         took = sum(run.info.end_time - run.info.start_time for run in children.values())
         client.set_terminated(run_id, "FINISHED", when + took)
     if model and not _models(parent):
         client.log_outputs(run_id, [LoggedModelOutput(model, step=0)])
+        # MLflow's comparison shows pictures that the runs themselves hold.
+        judged = {path: md5 for path, md5 in execution.outputs.items() if path == "evaluation"}
+        pictures = _laid_out(store, execution, judged) / "evaluation/plots"
+        if pictures.is_dir():
+            client.log_artifacts(run_id, str(pictures), "plots")
     _tell(store, parent, execution.name, _tags(execution, PIPELINE))
 
 

@@ -163,20 +163,20 @@ def run(stage: str, settings: Params) -> Iterator[Run]:
 
     Whatever of the stage's outputs is there by then is logged: numbers, files, the model.
     """
-    mlflow = connect()
     this = Run()
     this.present = True
-    this._safely(lambda: _start(mlflow, this, stage, settings))
+    this._safely(lambda: _start(this, stage, settings))
     try:
         yield this
     except BaseException as error:
         ending = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        this._safely(lambda: mlflow.end_run(ending))
+        this._safely(lambda: _close(ending))
         raise
-    this._safely(lambda: _end(mlflow, this, stage))
+    this._safely(lambda: _end(this, stage))
 
 
-def _start(mlflow: Any, this: Run, stage: str, settings: Params) -> None:
+def _start(this: Run, stage: str, settings: Params) -> None:
+    mlflow = connect()
     client = mlflow.MlflowClient()
     mlflow.set_experiment(experiment_id=experiment(client, settings.tracking.experiment))
     name = os.environ.get("DVC_EXP_NAME")
@@ -199,7 +199,15 @@ def _start(mlflow: Any, this: Run, stage: str, settings: Params) -> None:
     mlflow.log_params(parameters(settings.model_dump()))
 
 
-def _end(mlflow: Any, this: Run, stage: str) -> None:
+def _close(ending: str) -> None:
+    import mlflow
+
+    mlflow.end_run(ending)
+
+
+def _end(this: Run, stage: str) -> None:
+    import mlflow
+
     client = mlflow.MlflowClient()
     try:
         outputs = identity.outputs_of_stage(stage)
@@ -208,7 +216,7 @@ def _end(mlflow: Any, this: Run, stage: str) -> None:
     if outputs:
         log(client, this.id, stage, Path(), outputs)
         client.set_tag(this.id, "headstart.outputs", identity.of_outputs(outputs))
-    mlflow.end_run("FINISHED")
+    _close("FINISHED")
 
 
 def _inputs(stage: str) -> dict[str, str]:

@@ -31,7 +31,8 @@ def graph(network: keras.Model) -> Graph:
     """The network's graph.
 
     An operation that is called several times (ALBERT's one block is all of its blocks) is in it as often: as `name`,
-    `name:2` and so on. Its weights are those of the first call, so that unfreezing it cuts below all of them.
+    `name:2` and so on. Its weights are those of the first call, so that unfreezing it cuts below all of them. Right
+    behind a call that is not the last one Keras 3.15 can't begin a tail; behind the next operation it can.
 
     Raises:
         ValueError: an operation is a network itself: names would not tell where to cut.

@@ -128,7 +128,7 @@ def pieces(proto: bytes) -> Tokenizer:
     Raises:
         UserError: the file is damaged, or of a third way.
     """
-    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # made at import, from a description
+    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # made when it is imported
     try:
         model.ParseFromString(proto)
     except Exception as error:  # protobuf's DecodeError derives from nothing narrower

@@ -1,4 +1,4 @@
-"""`headstart predict`: a trained model's word on pictures."""
+"""`headstart predict`: a trained model's word on pictures or texts."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,7 @@ Examples:
   headstart predict list.csv --output found.csv
   find /archive -name '*.png' | headstart predict - --format jsonl
   headstart predict - < photo.jpg
+  headstart predict reviews.csv --column body
   headstart predict photos/ --model models/head"""
 
 
@@ -30,7 +31,7 @@ Examples:
 @click.option("--model", type=click.Path(), default="models/final", show_default=True, help="A model's folder.")
 @click.option("--engine", type=click.Choice(["keras", "onnx"]), help="What runs it; onnx needs `headstart export`.")
 @click.option("--views", type=click.IntRange(1, 64), metavar="N", help="Views to average; by default as evaluated.")
-@click.option("--column", metavar="NAME", help="A table's column of paths, by name or number from 0.")
+@click.option("--column", metavar="NAME", help="A table's column of paths or texts, by name or number.")
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write there, whole or not at all.")
 def main(
     paths: tuple[str, ...],
@@ -42,12 +43,13 @@ def main(
     column: str | None,
     output: str | None,
 ) -> None:
-    """Say what the trained model sees in pictures.
+    """Say what the trained model sees in pictures or texts.
 
     PATH is a picture, a folder (with all folders below it), a table of paths (.csv, .tsv; .txt with a path a line), or
-    - for the standard input: paths, one a line, or a single picture.
+    - for the standard input: paths, one a line, or a single picture. For a model of texts, a .txt file, a folder of
+    them, a table of texts (.csv, .tsv, .jsonl, .parquet), or - for a text a line.
 
-    Pictures are decoded, resized and averaged over views as the evaluation did it. One that can't be read is named with
+    Pictures are decoded, resized and averaged over views as the evaluation did it. What can't be read is named with
     its reason, and the others go on: the exit status is 1 only if none could be read.
     """
     from tqdm import tqdm
@@ -68,7 +70,7 @@ def main(
     total = None if hidden or inputs.STDIN in paths else sum(1 for _ in examples())
     predictions = predict(network, examples())
     begun = list(islice(predictions, 1))  # what is wrong with a path is said before anything is written
-    bar = tqdm(chain(begun, predictions), total=total, unit=" pictures", disable=hidden)
+    bar = tqdm(chain(begun, predictions), total=total, unit=" examples", disable=hidden)
     counts = {"read": 0, "failed": 0}
 
     def counted(found: "Iterable[Prediction]") -> "Iterator[Prediction]":

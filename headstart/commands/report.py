@@ -2,18 +2,18 @@
 
 import click
 
-from headstart.reporting import page
-
 
 @click.command(
     name="report",
-    epilog="Examples: headstart report · headstart report --rev bold-lynx --against main",
+    epilog="Examples: headstart report; headstart report --rev bold-lynx --against main",
 )
 @click.option("--rev", metavar="REV", help="A commit, branch, tag or experiment; the workspace if left out.")
 @click.option(
     "--against", metavar="REV", help="What to compare it with; the last commit with other results if left out."
 )
-@click.option("--into", metavar="FILE", default=page.PAGE, show_default=True, help="The file to write.")
+@click.option("--into", metavar="FILE", default="reports/index.html", show_default=True, help="The file to write.")
 def main(rev: str | None, against: str | None, into: str) -> None:
     """Write the page about a run: one file with all its figures, curves and mistakes."""
+    from headstart.reporting import page
+
     print(page.write(rev, against, into))

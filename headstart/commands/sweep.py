@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from headstart.stage import UserError
-from headstart.sweep import space, study
 
 FILE = Path("sweep.yaml")
 
@@ -19,7 +18,7 @@ FILE = Path("sweep.yaml")
 @click.option("--ranges", type=click.Path(path_type=Path), default=FILE, show_default=True, help="A file of ranges.")
 @click.option("--only", is_flag=True, help="Vary what -S names and nothing from the file.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials at a time.")
-@click.option("--startup", type=click.IntRange(min=1), default=study.STARTUP, show_default=True,
+@click.option("--startup", type=click.IntRange(min=1), default=5, show_default=True,
               help="Trials before any is pruned.")  # fmt: skip
 def main(n: int, given: tuple[str, ...], ranges: Path, only: bool, jobs: int, startup: int) -> None:
     """Search for better parameters by N trials, judged by the validation split.
@@ -29,6 +28,8 @@ def main(n: int, given: tuple[str, ...], ranges: Path, only: bool, jobs: int, st
     split. Called again, it goes on where it was; with a larger N it adds trials. `dvc exp show` has the trials,
     reports/sweep/ the pictures, MLflow both.
     """
+    from headstart.sweep import space, study
+
     found = {} if only else space.ranges(ranges)
     for part in given:
         name, equals, text = part.partition("=")

@@ -2,8 +2,6 @@
 
 import click
 
-from headstart import sync
-
 EXAMPLES = """\b
 Examples:
   headstart sync
@@ -18,4 +16,6 @@ def main(all_commits: bool) -> None:
     A run that is missing in MLflow is logged from DVC's outputs: because the stage was restored from DVC's run cache,
     was pulled, or trained while the server was away. What is there already is left alone.
     """
+    from headstart import sync
+
     click.echo(sync.said(sync.sync(all_commits=all_commits)))

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from headstart import stage, sync, tracking
+from headstart import stage
 
 EXAMPLES = """\b
 Examples:
@@ -18,6 +18,8 @@ Examples:
 @click.option("--no-sync", is_flag=True, help="Show MLflow as it is.")
 def main(port: int, no_sync: bool) -> None:
     """Bring MLflow in line with DVC, then show its pages at http://127.0.0.1:PORT until Ctrl-C."""
+    from headstart import sync, tracking
+
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("http"):
         raise stage.UserError(f"MLFLOW_TRACKING_URI names a server, {tracking.address()}: its pages are there")

@@ -71,21 +71,7 @@ def read_table(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
         UserError: not readable as what its ending says, uneven columns, a column that is not there or can't be told, an
             unknown split, a score that is no number.
     """
-    if path.suffix.lower() in PARQUET:
-        rows = _parquet(path)
-    elif path.suffix.lower() in JSON:
-        rows = _json(path)
-    else:
-        rows = _delimited(path, data)
-    if not rows.cells:
-        raise UserError(f"{path}: holds no rows; a table needs a row with text and label for each example")
-    width = len(rows.names or rows.cells[0])
-    found = find_columns(path, data.columns, rows.names, width, TEXT_COLUMNS, rows.hints)
-    found = _guessed(path, rows, found)
-    names = [name.strip().lower() for name in rows.names or []]
-    if "pair" not in found and names and (second := PAIRS.get(names[found["text"]])) in names:
-        found["pair"] = names.index(second)
-    found = {key: found[key] for key in TEXT_COLUMNS if key in found}
+    rows, found = _found(path, data, ("text", "label"))
     table = pd.DataFrame({"line": rows.lines})
     for key in TEXT_COLUMNS:
         column = [row[found[key]] for row in rows.cells] if key in found else None
@@ -109,7 +95,49 @@ def read_table(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
     return table, notes
 
 
-def _guessed(path: Path, rows: Rows, found: dict[str, int]) -> dict[str, int]:
+def read_texts(path: Path, column: str | None) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Line and text, or pair of texts, of each row of a table that need not have labels.
+
+    Args:
+        path: of the table.
+        column: of the texts, by name or number from 0; None: found as for a table with labels.
+
+    Raises:
+        UserError: as `read_table`.
+    """
+    asked = dict.fromkeys(params.Columns.model_fields) | {
+        "text": int(column) if column and column.isdecimal() else column
+    }
+    data = params.Data(
+        source=None, sha256=None, path=str(path), images=".", columns=params.Columns.model_validate(asked), header=None,
+        separator="auto", threshold=None, classes=None, on_leak="warn", max_tokens=8,
+    )  # fmt: skip
+    rows, found = _found(path, data, ("text",))
+    columns = [found[key] for key in ("text", "pair") if key in found]
+    for line, cells in zip(rows.lines, rows.cells, strict=True):
+        yield line, tuple(cells[at] or "" for at in columns)
+
+
+def _found(path: Path, data: params.Data, needed: tuple[str, ...]) -> tuple[Rows, dict[str, int]]:
+    """A table's rows, and where its columns are."""
+    if path.suffix.lower() in PARQUET:
+        rows = _parquet(path)
+    elif path.suffix.lower() in JSON:
+        rows = _json(path)
+    else:
+        rows = _delimited(path, data, len(needed))
+    if not rows.cells:
+        raise UserError(f"{path}: holds no rows; a table needs a row with {' and '.join(needed)} for each example")
+    width = len(rows.names or rows.cells[0])
+    found = find_columns(path, data.columns, rows.names, width, TEXT_COLUMNS, rows.hints)
+    found = _guessed(path, rows, found, needed)
+    names = [name.strip().lower() for name in rows.names or []]
+    if "pair" not in found and names and (second := PAIRS.get(names[found["text"]])) in names:
+        found["pair"] = names.index(second)
+    return rows, {key: found[key] for key in TEXT_COLUMNS if key in found}
+
+
+def _guessed(path: Path, rows: Rows, found: dict[str, int], needed: tuple[str, ...]) -> dict[str, int]:
     """The same, with text and label guessed where no name tells them: the longest cells, the fewest different ones."""
     width = len(rows.names or rows.cells[0])
     free = [at for at in range(width) if at not in found.values()]
@@ -122,7 +150,7 @@ def _guessed(path: Path, rows: Rows, found: dict[str, int]) -> dict[str, int]:
             found["label"] = min(several, key=lambda at: (values[at], at))
         elif len(free) == 1:  # scores, or a table of a few rows
             found["label"] = free[0]
-    if missing := {"text", "label"} - found.keys():
+    if missing := set(needed) - found.keys():
         there = ", ".join(rows.names) if rows.names else f"{width} columns without names"
         key = sorted(missing)[0]
         raise UserError(f"{path}: no column of {key}s found among {there}; name it in data.columns.{key}")
@@ -186,7 +214,7 @@ def _text(path: Path) -> tuple[str, list[str]]:
     return text, [] if plain else [f"{path.name} is read as {encoding}; if characters look wrong, save it as UTF-8"]
 
 
-def _delimited(path: Path, data: params.Data) -> Rows:
+def _delimited(path: Path, data: params.Data, fewest: int) -> Rows:
     text, notes = _text(path)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # nothing else ends a line: texts hold U+2028
     lines = [line + "\n" for line in lines]
@@ -194,14 +222,14 @@ def _delimited(path: Path, data: params.Data) -> Rows:
     try:
         separator: str = data.separator
         if separator == "auto":
-            separator = _separator(path, lines)
+            separator = _separator(path, lines, fewest)
         parsed = list(_parse(lines, separator))
     except csv.Error as error:
         raise UserError(f"{path}: not readable as a table: {error}") from None
     finally:
         csv.field_size_limit(limit)
     width = len(parsed[0][1])
-    if width < 2:
+    if width < fewest:
         raise UserError(f"{path}: one column where text and label are needed, with data.separator {separator}")
     hints: dict[str, int] = {}
     names: list[str] | None = None
@@ -252,7 +280,7 @@ def _unquoted(cell: str) -> str:
     return cell
 
 
-def _separator(path: Path, lines: list[str]) -> str:
+def _separator(path: Path, lines: list[str], fewest: int) -> str:
     """The separator that cuts all rows into as many cells as the first, two or more; else the one nearest to that."""
     best = ("", 0.0)
     for separator in ("tab", "semicolon", "comma"):
@@ -263,6 +291,8 @@ def _separator(path: Path, lines: list[str]) -> str:
         alike = sum(width == widths[0] for width in widths) / len(widths) if widths[0] > 1 else 0
         if alike > best[1]:
             best = (separator, alike)
+    if fewest == 1 and best[1] < 1:
+        return "tab"  # a text a line, whose commas part nothing
     if not best[0]:
         first = next(line for line in lines if line.strip())
         raise UserError(f"{path}: no separator found in {first.strip()[:60]!r}; text and label are needed")

@@ -1,18 +1,19 @@
 """What a user points at, as a stream of examples: files, folders, tables of paths, the standard input.
 
-Knows names and layouts; refuses to open a picture. What differs between tasks is in `examples` alone.
+Knows names and layouts; refuses to open a picture. What differs between tasks stands at the end.
 """
 
 import csv
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from headstart.data.readers import PICTURES
 from headstart.data.tables import SAMPLE, SEPARATORS, USUAL_NAMES
+from headstart.data.text_tables import ENDINGS, read_texts
 from headstart.stage import UserError
 
 LISTS = (".csv", ".tsv", ".tab", ".txt")
@@ -23,51 +24,54 @@ class Example(NamedTuple):
     """Something to predict.
 
     name: what the user called it.
-    content: a file's path, or the content itself.
+    content: a file's path, or the content itself: a picture's bytes, a text or a pair of texts.
     """
 
     name: str
-    content: Path | bytes
+    content: Path | bytes | tuple[str, ...]
 
 
 def examples(paths: Sequence[str], task: str, stdin: BinaryIO, column: str | None = None) -> Iterator[Example]:
     """The examples behind paths, one after the other; nothing is kept.
 
     Args:
-        paths: files, folders (with all below them, in order), tables (.csv, .tsv, .tab; .txt: a path a line), or `-`,
-            the standard input: paths, or one picture's content. A file that is not there is an example like any other.
+        paths: files, folders (with all below them, in order), tables, or `-`, the standard input. For pictures a table
+            (.csv, .tsv, .tab; .txt: a path a line) holds paths, and the standard input paths or one picture's content;
+            for texts both hold texts, the standard input one a line. A file that is not there is an example like any
+            other.
         task: of the model.
         stdin: the standard input.
-        column: of a table's paths; by default found by its usual names or by what is in it.
+        column: of a table's paths or texts; by default found by its usual names or by what is in it.
 
     Raises:
-        UserError: a folder without pictures, a table without a column of paths, a task that is not known here.
+        UserError: a folder without such files, a table without such a column, a task that is not known here.
     """
-    if task != "image-classification":
-        raise UserError(f"a model for {task} can't be used here; allowed is image-classification")
+    if task not in KINDS:
+        raise UserError(f"a model for {task} can't be used here; allowed are {', '.join(KINDS)}")
+    known = KINDS[task]
     for path in paths:
         if path == STDIN:
-            yield from _piped(stdin)
+            yield from known.piped(stdin)
         elif Path(path).is_dir():
-            yield from _below(Path(path))
-        elif Path(path).suffix.lower() in LISTS:
-            yield from _listed(Path(path), column)
+            yield from _below(Path(path), known)
+        elif Path(path).suffix.lower() in known.tables:
+            yield from known.listed(Path(path), column)
         else:
             yield Example(path, Path(path))
 
 
-def _below(folder: Path) -> Iterator[Example]:
-    """The pictures in a folder and all folders below; hidden ones are left out."""
+def _below(folder: Path, known: "Kind") -> Iterator[Example]:
+    """The files of a kind in a folder and all folders below; hidden ones are left out."""
     found = False
     for parent, folders, names in os.walk(folder, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if Path(name).suffix.lower() in PICTURES and not name.startswith("."):
+            if Path(name).suffix.lower() in known.files and not name.startswith("."):
                 found = True
                 file = Path(parent, name)
                 yield Example(str(file), file)
     if not found:
-        raise UserError(f"{folder} holds no pictures, nor does a folder below it")
+        raise UserError(f"{folder} holds no {known.many}, nor does a folder below it")
 
 
 def _piped(stream: BinaryIO) -> Iterator[Example]:
@@ -112,7 +116,7 @@ def _cells(path: Path, file: Iterable[str], column: str | None) -> Iterator[str]
     if not sample:
         raise UserError(f"{path}: empty; a table of pictures has one in each line")
     separator = None if path.suffix.lower() == ".txt" and column is None else _separator(sample)
-    rows = _rows(chain(sample, lines), separator)
+    rows = _cut(chain(sample, lines), separator)
     first = next(rows)
     at, is_header = _column(path, first, column)
     for row in rows if is_header else chain([first], rows):
@@ -122,7 +126,7 @@ def _cells(path: Path, file: Iterable[str], column: str | None) -> Iterator[str]
             yield cell
 
 
-def _rows(lines: Iterable[str], separator: str | None) -> Iterator[list[str]]:
+def _cut(lines: Iterable[str], separator: str | None) -> Iterator[list[str]]:
     """Cells of each line; the whole line where there is no separator."""
     if separator is None:
         return ([line.strip().strip('"')] for line in lines)
@@ -132,7 +136,7 @@ def _rows(lines: Iterable[str], separator: str | None) -> Iterator[list[str]]:
 def _separator(sample: Sequence[str]) -> str | None:
     """The separator that cuts all lines into as many cells, two or more; None: there is one column."""
     for separator in SEPARATORS.values():
-        rows = list(_rows(sample, separator))
+        rows = list(_cut(sample, separator))
         # Names of files hold blanks: these separate only where the piece before the first is a picture's name.
         if len({len(row) for row in rows}) == 1 < len(rows[0]) and (separator != " " or _is_picture(rows[-1][0])):
             return separator
@@ -162,3 +166,40 @@ def _column(path: Path, first: list[str], asked: str | None) -> tuple[int, bool]
         if _is_picture(cell):
             return at, False
     raise UserError(f"{path}: which column holds the pictures' paths? Name it with --column; it has {', '.join(names)}")
+
+
+def _lines(stream: BinaryIO) -> Iterator[Example]:
+    """Texts, one a line."""
+    for number, line in enumerate(stream, 1):
+        text = line.decode("utf-8", errors="replace").strip()
+        if text:
+            yield Example(f"{STDIN}:{number}", (text,))
+
+
+def _rows(path: Path, column: str | None) -> Iterator[Example]:
+    """The texts in a table, called by its path and their lines; a table of texts is read whole."""
+    for line, text in read_texts(path, column):
+        yield Example(f"{path}:{line}", text)
+
+
+class Kind(NamedTuple):
+    """What a task's examples look like.
+
+    many: their name.
+    files: endings of files that are one.
+    tables: endings of tables that list them, whose examples `listed` gives.
+    piped: gives those in the standard input.
+    """
+
+    many: str
+    files: frozenset[str]
+    tables: frozenset[str]
+    listed: Callable[[Path, str | None], Iterator[Example]]
+    piped: Callable[[BinaryIO], Iterator[Example]]
+
+
+TEXT_FILES = frozenset((".txt", ".text", ".md", ""))
+KINDS = {
+    "image-classification": Kind("pictures", PICTURES, frozenset(LISTS), _listed, _piped),
+    "text-classification": Kind("texts", TEXT_FILES, ENDINGS - TEXT_FILES, _rows, _lines),
+}

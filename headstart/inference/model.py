@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headstart import facts
-from headstart.data import images
+from headstart.data import encodings, images
+from headstart.features import tokens
 from headstart.features.views import as_rgb, view
 from headstart.inference.inputs import Example
 from headstart.stage import UserError
@@ -25,7 +26,7 @@ from headstart.stage import UserError
 # Inputs at a time, as `evaluate` takes them: always just so many, so that a compiled network sees one shape only.
 BATCH = 16
 FILES = {"keras": "model.keras", "onnx": "model.onnx"}
-Run = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+Run = Callable[[NDArray[Any]], NDArray[np.floating]]
 
 
 class Model(NamedTuple):
@@ -34,13 +35,15 @@ class Model(NamedTuple):
     classes: names of its outputs, in order.
     facts: as `facts.write` has them.
     views: of an example, whose probabilities are averaged.
-    run: float32 [b, ...] -> probabilities [b, classes].
+    run: float32 pictures [b, s, s, 3] or int32 token ids [b, tokens] -> probabilities [b, classes].
+    vocabulary: of a network that reads texts.
     """
 
     classes: list[str]
     facts: dict[str, Any]
     views: int
     run: Run
+    vocabulary: tokens.Vocabulary | None
 
 
 class Prediction(NamedTuple):
@@ -79,7 +82,9 @@ def load(path: Path, engine: str | None = None, views: int | None = None) -> Mod
         classes = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is not there; it is written beside a model, take the whole folder") from None
-    return Model(classes, known, views or evaluated_views(folder), _START[engine or there[0]](folder))
+    return Model(
+        classes, known, views or evaluated_views(folder), _START[engine or there[0]](folder), tokens.of_model(folder)
+    )
 
 
 def evaluated_views(folder: Path) -> int:
@@ -115,8 +120,11 @@ _START: dict[str, Callable[[Path], Run]] = {"keras": _keras, "onnx": _onnx}
 def predict(model: Model, examples: Iterable[Example]) -> Iterator[Prediction]:
     """The model's probabilities of each example, in order; of one that can't be read, the reason."""
 
-    def read(example: Example) -> tuple[str, NDArray[np.float32] | str]:
+    def read(example: Example) -> tuple[str, NDArray[Any] | str]:
         try:
+            if model.vocabulary:
+                return example.name, ids(example.content, model.vocabulary)
+            assert not isinstance(example.content, tuple)
             return example.name, seen(example.content, model.facts, model.views)
         except MemoryError:
             raise
@@ -129,7 +137,7 @@ def predict(model: Model, examples: Iterable[Example]) -> Iterator[Prediction]:
         # As in `images.decode_all`.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-        waiting: list[tuple[str, NDArray[np.float32] | str]] = []
+        waiting: list[tuple[str, NDArray[Any] | str]] = []
         for found in images.in_order(read, examples, workers):
             waiting.append(found)
             if sum(not isinstance(row, str) for _, row in waiting) == together:
@@ -138,13 +146,12 @@ def predict(model: Model, examples: Iterable[Example]) -> Iterator[Prediction]:
         yield from _answered(model, waiting, together)
 
 
-def _answered(
-    model: Model, waiting: list[tuple[str, NDArray[np.float32] | str]], together: int
-) -> Iterator[Prediction]:
+def _answered(model: Model, waiting: list[tuple[str, NDArray[Any] | str]], together: int) -> Iterator[Prediction]:
     rows = [row for _, row in waiting if not isinstance(row, str)]
     if rows:
         # Filled up with the last one.
-        batch = np.concatenate(rows + rows[-1:] * (together - len(rows)))
+        whole = rows + rows[-1:] * (together - len(rows))
+        batch = np.concatenate(padded(whole, model.vocabulary) if model.vocabulary else whole)
         output = np.asarray(model.run(batch), np.float32)
         if output.shape != (len(batch), len(model.classes)):
             raise UserError(
@@ -154,6 +161,29 @@ def _answered(
         answers = iter(output.reshape(together, model.views, -1).mean(axis=1))
     for name, row in waiting:
         yield Prediction(name, row, None) if isinstance(row, str) else Prediction(name, None, next(answers))
+
+
+def ids(content: Path | bytes | tuple[str, ...], vocabulary: tokens.Vocabulary) -> NDArray[np.int32]:
+    """Token ids [1, n] of a text, a pair of texts, or what a file holds.
+
+    Raises:
+        ValueError, OSError: no text, an empty one, or a file that is not there.
+    """
+    text = content
+    if isinstance(content, Path):
+        text = (encodings.decode(content.read_bytes())[0],)
+    assert isinstance(text, tuple)
+    if not any(part.strip() for part in text):
+        raise ValueError("the text is empty")
+    first, second = (*text, None)[:2]
+    return np.array([vocabulary.tokenizer.encode(first, second).ids], np.int32)
+
+
+def padded(rows: list[NDArray[np.int32]], vocabulary: tokens.Vocabulary) -> list[NDArray[np.int32]]:
+    """Rows of ids, filled up to the bucket of the longest."""
+    longest = np.array([max(row.shape[1] for row in rows)])
+    length = int(tokens.buckets(longest, vocabulary.max_tokens)[0])
+    return [np.pad(row, ((0, 0), (0, length - row.shape[1])), constant_values=vocabulary.padding) for row in rows]
 
 
 def seen(content: Path | bytes, known: dict[str, Any], views: int) -> NDArray[np.float32]:

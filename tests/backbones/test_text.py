@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart import device
@@ -105,6 +105,7 @@ def test_it_computes_what_its_library_does(network: tuple[keras.Model, Any]) -> 
 def test_padding_does_not_change_an_embedding(network: tuple[keras.Model, Any]) -> None:
     ours, _ = network
 
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 5))
     def unchanged(lengths: list[int], more: int) -> None:
         tokens = ids(*lengths)
@@ -123,7 +124,7 @@ def test_in_two_parts_it_computes_the_same(network: tuple[keras.Model, Any]) -> 
     tokens = ids(9, 4, 1)
     whole = np.asarray(ours(tokens))
     assert len([name for name in separators(graph) if name.startswith("state_")]) >= LAYERS
-    for at in separators(graph):
+    for at in separators(graph)[:-1]:
         middle = np.asarray(cut.lower(ours, at)(tokens))
         if at.startswith("state_"):
             np.testing.assert_array_equal(middle[..., -1], tokens != PADDING)
@@ -202,6 +203,7 @@ def test_the_tables_sizes_are_the_published_ones(name: str) -> None:
     with keras.StatelessScope(initialize_variables=False):
         bare = text.bare(entry)
         graph = cut.graph(text.flat(bare, IDS, entry.pooling))
+    keras.utils.clear_session(free_memory=False)  # else Keras makes up for the variables in the next scope
     if entry.weights.startswith("preset:"):
         assert bare.count_params() == type(bare).presets[entry.weights[7:]]["metadata"]["params"]
     assert f"state_{dict(entry.options)['num_layers'] - 1}" in separators(graph)

@@ -26,7 +26,7 @@ def backbone(name: str, package: Path, folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(table.TABLE, name, entry._replace(file=f"there/{package.name}"))
     monkeypatch.setattr(sources, "fetch", lambda source, sha256, into: (into / "there").symlink_to(package.parent))
     monkeypatch.setitem(kinds.FETCH, "text", lambda *given: made.append(kinds.text(*given)) or made[0])
-    settings = params.load(ROOT / "params.yaml").model_copy(update={"backbone": name})
+    settings = params.load(ROOT / "params.yaml").model_copy(update={"task": "text-classification", "backbone": name})
     monkeypatch.setattr(params, "load", lambda: settings)
     monkeypatch.chdir(folder)
     fetch_backbone.main()

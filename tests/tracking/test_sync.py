@@ -176,7 +176,7 @@ def test_a_stage_that_two_experiments_share_is_shown_in_both(repository: Reposit
     for name in ("train_head", "fine_tune"):
         assert one[name].info.run_id != two[name].info.run_id
         assert one[name].data.tags["headstart.key"] == two[name].data.tags["headstart.key"]
-        assert one[name].data.metrics == two[name].data.metrics
+        assert two[name].data.metrics.items() <= one[name].data.metrics.items()
     assert two["evaluate"].data.params["evaluate.bootstrap"] == "300"
     # The model is stored once.
     models = client(repository).search_logged_models([one["pipeline"].info.experiment_id])
@@ -248,7 +248,7 @@ def test_a_pipeline_that_is_under_way_is_no_execution(repository: Repository) ->
     repository.ok("dvc", "repro", "train_head")
     done = sync.sync()
     assert done.held == 1
-    assert any(note.startswith("the workspace: fine_tune has not run yet on the models/head") for note in done.notes)
+    assert any(note.startswith("the workspace: fine_tune has not run yet on the ") for note in done.notes)
     assert len(runs(repository)) == 5
 
 
@@ -288,7 +288,8 @@ def test_what_is_not_in_the_cache_is_told_and_comes_later(repository: Repository
     its = named(repository, commit)
     assert its["evaluate"].data.metrics["accuracy"] == 0.5
     assert its["train_head"].data.tags["headstart.missing"] == "models/head"
-    assert not its["pipeline"].outputs
+    outputs = its["pipeline"].outputs
+    assert not (outputs and outputs.model_outputs)
     aside.rename(cache)
     assert sync.sync().notes == [f"{commit}: version 1 of headstart: champion, for there was none"]
     its = named(repository, commit)
@@ -317,9 +318,9 @@ def test_the_champion_is_the_best_beyond_chance(repository: Repository) -> None:
     its = client(repository)
     verdicts = [version.description for version in its.search_model_versions("name = 'headstart'")]
     assert len(verdicts) == 3
-    assert its.get_model_version_by_alias("headstart", "candidate").version == 3
-    best = its.get_model_version_by_alias("headstart", "champion")
-    assert best.version == (3 if "better than version 2" in said[2] else 2)
+    assert "best: version 3 of headstart: better than version 2" in said[2]
+    for alias in ("candidate", "champion"):
+        assert str(its.get_model_version_by_alias("headstart", alias).version) == "3"
     parent = named(repository, "best")["pipeline"]
     version = its.get_model_version("headstart", "3")
     assert version.run_id == parent.info.run_id
@@ -334,8 +335,8 @@ def test_a_champion_of_another_test_split_stays(repository: Repository) -> None:
     (note,) = sync.sync().notes
     assert "not comparable with the champion" in note
     its = client(repository)
-    assert its.get_model_version_by_alias("headstart", "champion").version == 1
-    assert its.get_model_version_by_alias("headstart", "candidate").version == 2
+    aliases = {alias: its.get_model_version_by_alias("headstart", alias) for alias in ("champion", "candidate")}
+    assert {alias: str(of.version) for alias, of in aliases.items()} == {"champion": "1", "candidate": "2"}
 
 
 def test_a_run_that_was_logged_later_names_no_folder_of_this_machine(repository: Repository) -> None:
