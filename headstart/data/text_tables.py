@@ -5,7 +5,6 @@ Separator, header, quotes, encoding and columns are found. Knows cells and colum
 
 import csv
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,8 +40,8 @@ PAIRS = {
 ORANGE_TYPES = frozenset("d discrete c continuous s string t time basket".split())  # noqa: SIM905
 ORANGE_PARTS = ("class", "meta", "include", "title", "i", "ignore", "w", "weight")
 
-# A cell may hold a book.
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+# Characters of a cell, which may hold a book. Python's limit is a global one: it is lifted while a table is read.
+LONGEST_CELL = 2**31 - 1
 
 
 class Rows(NamedTuple):
@@ -219,6 +218,7 @@ def _delimited(path: Path, data: params.Data, fewest: int) -> Rows:
     text, notes = _text(path)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # nothing else ends a line: texts hold U+2028
     lines = [line + "\n" for line in lines]
+    limit = csv.field_size_limit(LONGEST_CELL)
     try:
         separator: str = data.separator
         if separator == "auto":
@@ -226,6 +226,8 @@ def _delimited(path: Path, data: params.Data, fewest: int) -> Rows:
         parsed = list(_parse(lines, separator))
     except csv.Error as error:
         raise UserError(f"{path}: not readable as a table: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
     width = len(parsed[0][1])
     if width < fewest:
         raise UserError(f"{path}: one column where text and label are needed, with data.separator {separator}")

@@ -201,3 +201,13 @@ def test_json_keeps_what_it_holds(tmp_path: Path, settings: Settings) -> None:
     examples, _ = read(settings(tmp_path / "a.jsonl"))
     assert examples["text"].tolist() == [row["text"] for row in rows]
     assert examples["label"].tolist() == ["0", "1"] * 3
+
+
+def test_a_cell_may_hold_a_book(tmp_path: Path, settings: Settings) -> None:
+    book = "word " * 50_000
+    with (tmp_path / "books.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *((f"{book}{n}", n % 2) for n in range(6))])
+    before = csv.field_size_limit()
+    examples, _ = read(settings(tmp_path / "books.csv"))
+    assert examples["text"].iloc[3] == f"{book}3"
+    assert csv.field_size_limit() == before, "other readers count on it"

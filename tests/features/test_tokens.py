@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from headstart import facts
 from headstart.data.prepared import Prepared, Texts
 from headstart.features import inputs, tokens
 from headstart.features.engine import Engine
@@ -94,8 +95,12 @@ def test_a_bucket_holds_its_texts_and_is_no_longer_than_allowed(lengths: list[in
 
 def test_what_lies_beside_a_trained_model_makes_the_same_tokens(backbone: Path, tmp_path: Path) -> None:
     vocabulary = tokens.of_backbone(backbone, 20)
-    tokens.save(vocabulary, tmp_path)
+    assert tokens.of_model(tmp_path) is None, "a model of pictures has none"
+    (tmp_path / "inputs.json").write_text("{}")
+    known = tokens.save(vocabulary, tmp_path)
+    facts.write(tmp_path, task="text-classification", augment="none", seed=0, prepared=tmp_path, **known)
     again = tokens.of_model(tmp_path)
+    assert again is not None
     assert (again.padding, again.max_tokens) == (PADDING, 20)
     texts = [(sentence(n),) for n in (1, 30)]
     np.testing.assert_array_equal(tokens.tokenize(again, texts, 20), tokens.tokenize(vocabulary, texts, 20))
