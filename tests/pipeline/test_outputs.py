@@ -74,8 +74,9 @@ def test_the_page_and_the_card_of_a_run_say_what_its_metrics_say(pipeline: Clone
     low, high = metrics["interval"]["accuracy"]
     assert f"| accuracy | {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] |" in card
     lock = yaml.safe_load((pipeline.folder / "dvc.lock").read_text())["stages"]
-    for stage in ("prepare", "fetch_backbone", "fine_tune"):
-        assert lock[stage]["outs"][0]["md5"] in page
+    recorded = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
+    for path in ("data/prepared", "models/backbone", "models/final"):
+        assert recorded[path] in page
     listed = json.loads((pipeline.folder / "evaluation/mistakes.json").read_text())
     assert (
         page.count('<figure class="mistake">')
