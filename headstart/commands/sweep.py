@@ -28,6 +28,7 @@ def main(n: int, given: tuple[str, ...], ranges: Path, only: bool, jobs: int, st
     split. Called again, it goes on where it was; with a larger N it adds trials. `dvc exp show` has the trials,
     reports/sweep/ the pictures, MLflow both.
     """
+    from headstart import sync
     from headstart.sweep import space, study
 
     found = {} if only else space.ranges(ranges)
@@ -37,3 +38,7 @@ def main(n: int, given: tuple[str, ...], ranges: Path, only: bool, jobs: int, st
             raise UserError(f"-S {part}: KEY=RANGE is needed, as in -S lr=1e-4:1e-2:log")
         found[name] = text
     click.echo(study.run(n, found, jobs=jobs, startup=startup))
+    try:
+        click.echo(sync.said(sync.sync()))
+    except UserError as error:  # the sweep is whole without
+        click.echo(f"note: {error}", err=True)
