@@ -1,4 +1,4 @@
-"""keras-hub, with what its release 0.32 writes wrongly into a saved model mended.
+"""keras-hub, with what its release 0.32 writes wrongly into a saved model, or warns of when it loads it, mended.
 
 Everything of ours that needs keras-hub imports it from here.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import keras_hub
+from keras_hub.src.models.deberta_v3.relative_embedding import RelativeEmbedding
 from keras_hub.src.models.llama.llama_decoder import LlamaTransformerDecoder
 from keras_hub.src.models.qwen3.qwen3_decoder import Qwen3TransformerDecoder
 from keras_hub.src.utils.preset_utils import get_file
@@ -54,3 +55,12 @@ def _config(block: keras.Layer) -> dict[str, Any]:
 
 for _block in (LlamaTransformerDecoder, Qwen3TransformerDecoder):
     _block.get_config = _config
+
+
+def _build(embedding: keras.Layer, input_shape: tuple[int | None, ...]) -> None:
+    """Build the layer inside as well; without, Keras warns of it at every load."""
+    embedding.layer_norm.build((None, None, embedding.hidden_dim))
+    embedding.built = True
+
+
+RelativeEmbedding.build = _build

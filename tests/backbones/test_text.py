@@ -139,7 +139,9 @@ def test_just_the_layers_asked_for_can_be_trained(network: tuple[keras.Model, An
     for number in range(len(graph.weighted) + 1):
         cut.unfreeze(ours, unfrozen(graph, number))
         asked = graph.weighted[len(graph.weighted) - number :]
-        expected = {weight.path for name in asked for weight in ours.get_layer(name).weights}
+        weights = [weight for name in asked for weight in ours.get_layer(name).weights]
+        # SmolLM3 keeps the frequencies of its rotation, which no training changes, among its weights.
+        expected = {weight.path for weight in weights if weight.name != "inv_freq"}
         assert {weight.path for weight in ours.trainable_weights} == expected
     cut.unfreeze(ours, [])
 
@@ -162,7 +164,8 @@ def test_it_computes_in_bfloat16_all_through(network: tuple[keras.Model, Any]) -
     device.compute_in(ours, "bfloat16")
     try:
         rough = np.asarray(ours(tokens))
-        assert {part.compute_dtype for part in ours.layers[-1]._flatten_layers()} <= {"bfloat16"}
+        parts = [part for layer in ours.layers for part in layer._flatten_layers() if part.weights]
+        assert {part.compute_dtype for part in parts} == {"bfloat16"}
     finally:
         device.compute_in(ours, "float32")
     assert rough.dtype == np.float32
