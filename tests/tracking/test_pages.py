@@ -45,7 +45,7 @@ def page(repository: Repository) -> Iterator[str]:
         )  # fmt: skip
         try:
             address = f"http://127.0.0.1:{port}"
-            until = time.monotonic() + PATIENCE
+            until = time.monotonic() + 3 * PATIENCE
             while not answers(address):
                 log.seek(0)
                 assert server.poll() is None, log.read()
