@@ -15,7 +15,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.tracking.conftest import Repository
+from tests.tracking.conftest import UNTRACKED, Repository
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -34,7 +34,7 @@ PATIENCE = 60
 def page(repository: Repository) -> Iterator[str]:
     """The address of `headstart ui` on a repository with two experiments that MLflow has not heard of."""
     for name, rate in (("careful", "0.1"), ("bold", "0.2")):
-        repository.ok("dvc", "exp", "run", "--name", name, "-S", f"lr={rate}", env={"MLFLOW_TRACKING_URI": "away://"})
+        repository.ok("dvc", "exp", "run", "--name", name, "-S", f"lr={rate}", env=UNTRACKED)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -45,7 +45,7 @@ def page(repository: Repository) -> Iterator[str]:
         )  # fmt: skip
         try:
             address = f"http://127.0.0.1:{port}"
-            until = time.monotonic() + PATIENCE
+            until = time.monotonic() + 3 * PATIENCE
             while not answers(address):
                 log.seek(0)
                 assert server.poll() is None, log.read()

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from headstart import stage, sync
-from tests.tracking.conftest import Repository
+from tests.tracking.conftest import UNTRACKED, Repository
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("sync")]
 
@@ -103,7 +103,7 @@ def test_a_sweep_gives_the_same_runs_plainly_queued_elsewhere_and_restored(
         monkeypatch.chdir(repository.folder)
         done = sync.sync()
         assert done.adopted == len(live) == (0 if name == "restored" else 6)
-        # The baseline was trained while the server was away.
+        # The baseline's stages did not log themselves.
         assert len(done.logged) == (9 if name == "restored" else 3)
         found[name] = shown(repository)
     assert sorted(run[0] for run in found["plain"]) == sorted(3 * STAGES)
@@ -184,8 +184,8 @@ def test_a_stage_that_two_experiments_share_is_shown_in_both(repository: Reposit
 
 
 def test_two_names_of_the_same_are_one_run(repository: Repository) -> None:
-    repository.ok("dvc", "exp", "run", "--name", "one", "-S", "lr=0.2", env=AWAY)
-    repository.ok("dvc", "exp", "run", "--name", "two", "-S", "lr=0.2", env=AWAY)
+    repository.ok("dvc", "exp", "run", "--name", "one", "-S", "lr=0.2", env=UNTRACKED)
+    repository.ok("dvc", "exp", "run", "--name", "two", "-S", "lr=0.2", env=UNTRACKED)
     sync.sync()
     assert len(runs(repository)) == 8
     assert named(repository, "one")["pipeline"].data.tags["dvc.experiment"] == "one, two"
@@ -228,7 +228,7 @@ def test_what_became_a_commit_is_named_after_it_and_stays_one_run(repository: Re
 
 
 def test_an_experiment_that_was_removed_stays_and_is_marked(repository: Repository) -> None:
-    repository.ok("dvc", "exp", "run", "--temp", "--name", "one", "-S", "lr=0.2", env=AWAY)
+    repository.ok("dvc", "exp", "run", "--temp", "--name", "one", "-S", "lr=0.2", env=UNTRACKED)
     assert sync.sync().gone == []
     repository.ok("dvc", "exp", "remove", "one")
     for _ in range(2):
@@ -253,7 +253,7 @@ def test_a_pipeline_that_is_under_way_is_no_execution(repository: Repository) ->
 
 
 def test_older_commits_are_there_when_asked_for(repository: Repository) -> None:
-    repository.ok("dvc", "exp", "run", "--name", "one", "-S", "lr=0.2", env=AWAY)
+    repository.ok("dvc", "exp", "run", "--name", "one", "-S", "lr=0.2", env=UNTRACKED)
     repository.commit("its results")
     repository.ok("dvc", "exp", "remove", "--all-commits")
     assert sync.sync().held == 1
@@ -312,7 +312,7 @@ def test_a_damaged_model_is_not_logged(repository: Repository) -> None:
 def test_the_champion_is_the_best_beyond_chance(repository: Repository) -> None:
     # Half of the baseline's are wrong, a fifth of these, a tenth of those.
     for name, rate in (("better", "0.2"), ("best", "0.1")):
-        repository.ok("dvc", "exp", "run", "--name", name, "-S", f"lr={rate}", env=AWAY)
+        repository.ok("dvc", "exp", "run", "--name", name, "-S", f"lr={rate}", env=UNTRACKED)
     said = sync.sync().notes
     assert "better: version 2 of headstart: better than version 1" in said[1]
     its = client(repository)
@@ -331,7 +331,7 @@ def test_a_champion_of_another_test_split_stays(repository: Repository) -> None:
     sync.sync()
     work = repository.folder / "work.py"
     work.write_text(work.read_text().replace("[i % 3]", "[(i + 1) % 3]"))
-    repository.ok("dvc", "exp", "run", "--name", "shifted", "-S", "lr=0.1", env=AWAY)
+    repository.ok("dvc", "exp", "run", "--name", "shifted", "-S", "lr=0.1", env=UNTRACKED)
     (note,) = sync.sync().notes
     assert "not comparable with the champion" in note
     its = client(repository)
