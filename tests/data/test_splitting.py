@@ -46,7 +46,7 @@ def test_shares_are_met_to_within_chance() -> None:
 
 
 @given(
-    n=st.integers(30, 80),
+    n=st.integers(60, 110),
     more=st.integers(1, 40),
     seed=st.integers(0, 9),
     order=st.randoms(use_true_random=False),

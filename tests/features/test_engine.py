@@ -118,7 +118,8 @@ def test_an_engine_that_computes_something_else_is_replaced_and_told(
     samples = dict(np.load(copy / "reference.npz"))
     np.savez(copy / "reference.npz", **samples | {"embedding": spoil(samples["embedding"])})
     assert engine.load(copy, "embedding", "onnxruntime", "float32").name == "keras"
-    assert [r.getMessage().partition(" by ")[0] for r in caplog.records] == ["onnxruntime differs from Keras"]
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith("headstart")]
+    assert [said.partition(" by ")[0] for said in ours] == ["onnxruntime differs from Keras"]
     assert "at embedding: Keras runs the frozen layers" in caplog.text
 
 
