@@ -103,19 +103,22 @@ STAGES = {
     "train_head": {
         "deps": ["data/prepared", "models/backbone"],
         "params": ["lr"],
-        "outs": ["models/head", {"plots/train_head.csv": {"cache": False}}],
+        "outs": ["models/head"],
+        "plots": [{"plots/train_head.csv": {"cache": False}}],
         "metrics": [{"metrics/train_head.json": {"cache": False}}],
     },
     "fine_tune": {
         "deps": ["models/head", "metrics/train_head.json"],
         "params": ["lr"],
-        "outs": ["models/final", {"plots/fine_tune.csv": {"cache": False}}],
+        "outs": ["models/final"],
+        "plots": [{"plots/fine_tune.csv": {"cache": False}}],
         "metrics": [{"metrics/fine_tune.json": {"cache": False}}],
     },
     "evaluate": {
         "deps": ["data/prepared", "models/final", "models/head"],
         "params": ["lr", "evaluate"],
-        "outs": ["evaluation", {"plots/evaluate": {"cache": False}}],
+        "outs": ["evaluation"],
+        "plots": [{"plots/evaluate": {"cache": False}}],
         "metrics": [{"metrics/evaluate.json": {"cache": False}}],
     },
 }
