@@ -211,7 +211,7 @@ BAD_TABLES = {
     "empty": ("\n\n", {}, "empty"),
     "header only": ("path,label\n", {}, "nothing below"),
     "no path": (TABLE + ",cat\n", {}, "no path in line 7"),
-    "open quote": (TABLE + '"a.png,cat\n' + "x" * 140_000, {}, "1 cells where the first line has 2"),
+    "open quote": (TABLE + '"a.png,cat\n' + "x" * 140_000, {}, "not readable as a table"),
     "one class": (TABLE.replace("dog", "cat"), {}, "only one class, 'cat'"),
     "single example": (TABLE.replace("f.png,dog", "f.png,eel"), {}, "'dog' 2, 'eel' 1"),
     "scores as classes": (
