@@ -140,7 +140,7 @@ def example(prepared: Path, model: Path) -> np.ndarray | None:
 
     try:
         return inputs.example(load(prepared), tokens.of_model(model))
-    except (OSError, IndexError):
+    except (OSError, IndexError, KeyError):  # not at hand, or of another version
         return None
 
 
