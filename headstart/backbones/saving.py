@@ -38,7 +38,12 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 def plain(model: keras.Model) -> keras.Model:
     """A copy of the model, LoRA's factors merged into the kernels that they belong to."""
-    clone = keras.models.clone_model(model)
+
+    def without_factors(operation: Any) -> Any:
+        config = {key: value for key, value in operation.get_config().items() if not key.startswith("lora_")}
+        return operation.__class__.from_config(config)
+
+    clone = keras.models.clone_model(model, clone_function=without_factors)
     for layer, copy in zip(model.layers, clone.layers, strict=True):
         values = {id(weight): weight for weight in layer.variables if not weight.name.startswith("lora_")}
         for part in layer._flatten_layers():
