@@ -69,6 +69,11 @@ class Batches(keras.utils.PyDataset):
         ]
         if self.shuffle and np.ptp(self.fetch.buckets):
             self.parts = [self.parts[at] for at in rng.permutation(len(self.parts))]
+        # On TensorFlow Keras takes the sizes that the first two batches have in common for those of all.
+        bucket = [int(self.fetch.buckets[self.rows[part[0]]]) for part in self.parts]
+        other = next((at for at, of in enumerate(bucket) if of != bucket[0]), 1)
+        if other > 1:
+            self.parts[1], self.parts[other] = self.parts[other], self.parts[1]
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -155,3 +155,20 @@ def test_buckets_come_in_an_order_of_seed_and_epoch() -> None:
     assert order(0) == order(0)
     assert order(0)[0] != order(0)[1]
     assert order(0) != order(1)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_keras_trains_on_buckets_in_whatever_order_they_come(shuffle: bool) -> None:
+    class Lengths(Bucketed):
+        def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+            return np.zeros((len(rows), self.buckets[rows[0]], 1), np.float32)
+
+    inputs = keras.Input((None, 1))
+    outputs = keras.layers.Dense(1)(keras.layers.GlobalMaxPooling1D()(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", "mse", jit_compile=False)
+    source = Lengths([16] * 30 + [64] * 3)
+    for seed in range(3):
+        data = Batches(source, np.zeros((33, 1), np.float32), batch_size=4, seed=seed, shuffle=shuffle)
+        model.fit(data, epochs=2, verbose=0, shuffle=False)
+        model.evaluate(data, verbose=0)
