@@ -76,7 +76,7 @@ find-lr: setup ## a learning rate to begin with, by a range test; ARGS="--of hea
 compare: setup ## whether two experiments differ by more than chance: A=HEAD B=bold-lynx
 	@$(IN_VENV) python -m headstart compare $(A) $(B)
 
-soak: setup ## the long campaigns that `make test` leaves out: kills, every network, fuzzing; an hour or more
+soak: setup ## the long campaigns that `make test` leaves out: kills, every network, mangled pictures; hours
 	@$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --dist loadgroup -m soak $(ARGS)
 
 lint: setup ## ruff: mistakes, then formatting
