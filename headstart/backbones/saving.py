@@ -1,10 +1,12 @@
 """Keras models as files that hold nothing but the model: the same model gives the same bytes."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 # The earliest moment that a zip archive can state.
@@ -31,6 +33,8 @@ def save_model(model: keras.Model, path: Path) -> None:
                 content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
             elif name == "config.json":
                 content = json.dumps(_renumbered(json.loads(content), {})).encode()
+            elif name == "model.weights.h5":
+                content = _unnumbered(content)
             target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
     aside.unlink()
     final.replace(path)
@@ -67,6 +71,39 @@ def _renumbered(config: Any, seen: dict[int, int]) -> Any:
     if isinstance(config, list):
         return [_renumbered(value, seen) for value in config]
     return config
+
+
+def _unnumbered(weights: bytes) -> bytes:
+    """A weights file without the names of the layers inside of layers, which Keras counts over the session.
+
+    Nothing reads them: a weight is found by its path. A file that has none is left as it is; another is written anew,
+    for HDF5 keeps the bytes of what is overwritten.
+    """
+    with h5py.File(io.BytesIO(weights)) as source:
+        inside: dict[str, str] = {}
+
+        def look(path: str, thing: Any) -> None:
+            parts = path.split("/")
+            if parts[-1] == "vars" and any(part.startswith("_") for part in parts):  # a layer's attribute
+                inside[path] = parts[-2]
+
+        source.visititems(look)
+        if not inside:
+            return weights
+        made = io.BytesIO()
+        with h5py.File(made, "w") as target:
+            target.attrs.update(source.attrs)
+
+            def write(path: str, thing: Any) -> None:
+                copy = (
+                    target.create_group(path)
+                    if isinstance(thing, h5py.Group)
+                    else target.create_dataset(path, data=thing[()])
+                )
+                copy.attrs.update({**thing.attrs, **({"name": inside[path]} if path in inside else {})})
+
+            source.visititems(write)
+        return made.getvalue()
 
 
 def load_model(path: Path) -> keras.Model:
