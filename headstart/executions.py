@@ -20,7 +20,7 @@ from headstart import identity
 from headstart.params import Params
 
 # libyaml's reader takes a lock of 15 kB in 8 ms, Python's own in 60.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # DVC's experiments are Git references: refs/exps/, their baseline's hash in two parts, their name.
 EXPERIMENTS = "refs/exps"
 # Names of a sweep's trials begin so; they are not evaluated, and nobody need be told of that.
@@ -95,7 +95,7 @@ class Execution:
     @functools.cached_property
     def parameters(self) -> dict[str, Any]:
         """All parameters of the run: params.yaml, and over it what dvc.lock says that the stages were run with."""
-        given = yaml.load(self.read("params.yaml") or b"{}", Loader=LOADER)  # noqa: S506
+        given = yaml.load(self.read("params.yaml") or b"{}", Loader=SAFE_LOADER)  # noqa: S506
         for entry in self.lock.values():
             for key, value in entry.get("params", {}).get("params.yaml", {}).items():
                 _put(given, key, value)
@@ -174,7 +174,7 @@ def _incomplete(lock: Mapping[str, Any], tracked: Iterable[str]) -> str | None:
 @functools.lru_cache(maxsize=1024)
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        stages: dict[str, Any] = yaml.load(text, Loader=LOADER)["stages"]  # noqa: S506
+        stages: dict[str, Any] = yaml.load(text, Loader=SAFE_LOADER)["stages"]  # noqa: S506
     except (yaml.YAMLError, TypeError, KeyError):  # a merge's conflict, or a lock of an old DVC
         return {}
     return stages

@@ -108,7 +108,8 @@ def _unnumbered(weights: bytes) -> bytes:
 
 def load_model(path: Path) -> keras.Model:
     """Load a model that holds no code: Lambda layers and the like are refused."""
-    with zipfile.ZipFile(path) as archive:
-        if b'"keras_hub' in archive.read("config.json"):
-            from headstart.backbones import hub  # noqa: F401  # its layers become known to Keras; slow, so not for all
+    if zipfile.is_zipfile(path):  # else Keras says what is wrong
+        with zipfile.ZipFile(path) as archive:
+            if b'"keras_hub' in archive.read("config.json"):
+                from headstart.backbones import hub  # noqa: F401  # its layers become known to Keras; slow: not for all
     return keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -102,7 +102,7 @@ def inputs(settings: Params, prepared: Prepared, split: str, at: str, cached: bo
         file = Path(f"data/activations/{split}.npy")
         if file.exists():
             return Cached(np.load(file, mmap_mode="r"))
-        buckets = np.load(file.with_stem(f"{split}-buckets"))
+        buckets = np.load(file.with_stem(f"{split}-buckets"), allow_pickle=False)
         files = caches(file, buckets)
         return CachedByBucket({b: Cached(np.load(path, mmap_mode="r")) for b, path in files.items()}, buckets)
     features, backbone = settings.features, Path("models/backbone")

@@ -101,7 +101,7 @@ def test_a_sweep_goes_on_after_a_kill_prunes_and_tests_the_best_alone(own: Clone
     said = own.ok(sys.executable, "-m", "headstart", "sweep", "3", "--startup", "1", *SWEEP)
     study = folder.name
     log = (folder / f"{study}-000.log").read_text()
-    assert log.count("Running stage 'train_head'") == 1
+    assert log.count("Running stage 'train_head'") <= 1  # none, where the epochs are the workspace's
     assert log.count("Running stage 'fine_tune'") == 1
     assert re.search(r"trial \d: pruned, no better than the median after epoch \d", said), said
 

