@@ -60,6 +60,7 @@ def left(tmp_path: Path) -> keras.Model:
     (tmp_path / "evaluation/predictions.csv").write_text("id\n")
     (tmp_path / "evaluation/plots/curve.png").write_bytes(b"")
     np.save(tmp_path / "data/prepared/images.npy", PICTURES)
+    (tmp_path / "data/prepared/labels.json").write_text("[]")
     (tmp_path / "data/prepared/examples.csv").write_text("id,hash,split\na,0,test\nb,1,train\n")
     declared = {"outs": ["models/final", "evaluation"], "metrics": [{"metrics/fine_tune.json": {"cache": False}}]}
     (tmp_path / "dvc.yaml").write_text(
