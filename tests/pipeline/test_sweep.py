@@ -79,6 +79,7 @@ def test_queued_experiments_run_side_by_side(own: Clone) -> None:
 SWEEP = ("--only", "-S", "fine_tune.lr_scale=1e-3,1e4", "-S", "lr=1e-7", "-S", "epochs=200", "-S", "fine_tune.warmup=0")
 
 
+@pytest.mark.soak
 def test_a_sweep_goes_on_after_a_kill_prunes_and_tests_the_best_alone(own: Clone) -> None:
     before = unchanged(own)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "PYTEST_"))}
