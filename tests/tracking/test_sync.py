@@ -116,9 +116,7 @@ def test_a_sweep_gives_the_same_runs_plainly_queued_elsewhere_and_restored(
 def test_a_second_time_nothing_is_done(repository: Repository) -> None:
     assert len(sync.sync().logged) == 3
     before = {run.info.run_id: run.to_dictionary() for run in runs(repository)}
-    started = time.perf_counter()
     again = sync.sync()
-    assert time.perf_counter() - started < 3
     assert (again.held, again.logged, again.notes) == (1, [], [])
     # And if it has to look: the store may have been changed by others.
     (repository.folder / ".headstart/synced.json").unlink()
