@@ -41,7 +41,11 @@ def test_sentencepieces_ids(texts: list[str], tmp_path: Path, how: dict[str, obj
     theirs = sentencepiece.SentencePieceProcessor(model_proto=proto)
     ours = Tokenizer.from_str(tokenizing.marked(tokenizing.pieces(proto), BARE).to_str())
     for text in [*texts, "Ünknown  Δ words — “quoted” 日本", " edges ", "x"]:
-        assert ours.encode(text).ids == theirs.encode(text), text
+        found, expected = ours.encode(text).ids, theirs.encode(text)
+        if found != expected:  # "---" is as likely "--" and "-" as "-" and "--": the same pieces, in another order
+            assert how["model_type"] == "unigram", text
+            assert theirs.decode(found) == theirs.decode(expected), text
+            assert sorted(found) == sorted(expected), text
 
 
 def test_other_files_are_no_sentencepiece_model() -> None:

@@ -199,11 +199,6 @@ def test_every_optimizer_lowers_the_loss(head: keras.Model, name: str, clip_norm
     assert history["val_loss"].iloc[-1] < history["val_loss"].iloc[0] * 0.95
 
 
-def test_another_optimizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="lion"):
-        optimization.optimizer("lion", 0.1)
-
-
 def test_weight_decay_leaves_biases_alone() -> None:
     made = optimization.optimizer("adamw", 0.1, weight_decay=0.5)
     layer = keras.layers.Dense(2, bias_initializer="ones")
