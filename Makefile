@@ -23,12 +23,13 @@ help: ## this list
 	@echo "After '. .venv/bin/activate' dvc, mlflow and python are there as usual."
 
 # .venv keeps a copy of the lock that it was filled from: while the two agree there is nothing to do.
-# An sdist among the packages is built with the lock's own setuptools.
+# An sdist among the packages is built with the lock's own setuptools. Bytecode is written now: where the environment keeps
+# Python from writing it, as in many containers, TensorFlow would take twice the time to start in every stage.
 setup: venv ## fill .venv with the pinned packages; nothing to do while the lock is the same
 	@cmp -s $(LOCK) .venv/$(LOCK) && exit 0; \
 	echo "Installing the packages of $(LOCK): about a minute, and their download the first time."; \
 	$(UV_ENV); \
-	if ! .venv/bin/uv pip install --quiet --python .venv --require-hashes --build-constraints $(LOCK) -r $(LOCK); then \
+	if ! .venv/bin/uv pip install --quiet --compile-bytecode --python .venv --require-hashes --build-constraints $(LOCK) -r $(LOCK); then \
 	    echo "uv could not install them, for the reason above. Trying pip, which takes some minutes more."; \
 	    .venv/bin/python -m pip install -qq --require-hashes -r $(LOCK) || \
 	        { echo "pip could not either. Behind a wall, name your package index to pip: 'pip config set global.index-url …'."; exit 1; }; \
