@@ -19,6 +19,14 @@ from headstart import damage
 # Seconds that a stage has to leave after Ctrl-C. What it writes appears whole or not at all, so it may end anywhere.
 GRACE = 3.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_MEMORY = (
+    "there is not enough memory; close other programs, or lower batch_size, prepare.image_size or data.max_tokens"
+)
+# How TensorFlow, JAX, CUDA, ONNX Runtime, OpenVINO and pandas say so, each with an exception of its own or of no kind.
+OF_MEMORY = (
+    "oom when allocating", "resource_exhausted", "out of memory", "bad_alloc", "allocaterawinternal",
+    "failed to allocate memory", "unable to allocate",
+)  # fmt: skip
 
 
 class UserError(Exception):
@@ -37,8 +45,6 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped")
-    except MemoryError:
-        sys.exit("error: there is not enough memory; close other programs, or lower batch_size or prepare.image_size")
     except OSError as error:
         if os.environ.get("HEADSTART_DEBUG"):
             traceback.print_exc()
@@ -47,9 +53,18 @@ def run(main: Callable[[], None]) -> None:
         # NumPy says of a file that could not be written whole how much of it was, without the system's reason.
         if error.errno in FULL or "requested and" in str(error):
             hint = "; the disk is full: free some space, then `dvc repro` goes on, nothing finished is lost"
-        sys.exit(f"error: {where}{error.strerror or error}{hint}")
+        sys.exit(f"error: {NO_MEMORY if error.errno == errno.ENOMEM else f'{where}{error.strerror or error}{hint}'}")
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        sys.exit(f"error: {NO_MEMORY}")
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether memory was lacking, the machine's or the GPU's."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OF_MEMORY)
 
 
 def _interrupted(signum: int, frame: object) -> None:

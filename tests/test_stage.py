@@ -110,6 +110,7 @@ def raising(error: BaseException) -> Callable[[], None]:
     ("error", "said"),
     [
         (MemoryError(), "error: there is not enough memory; close other programs"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "error: there is not enough memory"),
         (
             OSError(errno.ENOSPC, "No space left on device", "data/x.npy"),
             "error: data/x.npy: No space .*the disk is full",
@@ -123,6 +124,23 @@ def test_what_the_system_refuses_is_one_line(error: BaseException, said: str) ->
     with pytest.raises(SystemExit, match=said) as caught:
         stage.run(raising(error))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_tensor_that_memory_can_not_hold_is_one_line(backend: str) -> None:
+    code = "import keras\nfrom headstart import stage\nstage.run(lambda: keras.ops.zeros((1 << 45,)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: there is not enough memory; close other programs, or lower batch_size" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_a_programmers_mistake_keeps_its_traceback() -> None:
+    with pytest.raises(ValueError, match="a mistake"):
+        stage.run(raising(ValueError("a mistake")))
 
 
 def test_ctrl_c_ends_a_stage_that_swallows_it() -> None:

@@ -5,6 +5,7 @@ another split cost only what is new. It lies outside the outputs, which DVC dele
 deleted at any time. It is a folder of shards that are written once: neither a kill nor a second process can spoil it.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -68,7 +69,9 @@ class Store:
         try:
             index = np.load(self.folder / f"{name}.index.npy", allow_pickle=False)
             whole = index.dtype == _INDEX and len(index) == len(self._rows(name))
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+                raise  # no memory to map it to, no right to read it: that is no damage
             whole = False
         if whole:
             self._shards[name] = index

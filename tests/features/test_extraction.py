@@ -1,6 +1,8 @@
 """Filling a cache with an engine that is a function: what is computed, what is known, what a kill or damage costs."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from headstart.features.engine import BATCH, Engine
 from headstart.features.extraction import Extractor
 from headstart.features.inputs import OnTheFly
 from headstart.features.views import as_rgb, view
+
+ROOT = Path(__file__).parents[2]
 
 
 def corners(batch: np.ndarray) -> np.ndarray:
@@ -201,3 +205,26 @@ def test_the_stores_unused_for_longest_go_when_there_are_too_many(
     assert store.Store(tmp_path, number=4).folder.name in left
     assert one.folder.name in left, "touched last"
     assert len(left) == 3
+
+
+WITHOUT_MEMORY = """
+import resource, sys
+from pathlib import Path
+from headstart.features import store
+mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (mapped + 2**20,) * 2)
+try:
+    store.Store(Path(sys.argv[1]), made="large")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_rows_that_memory_has_no_room_for_are_not_taken_for_damaged(tmp_path: Path) -> None:
+    rows = np.zeros((8, 2**20), np.float32)
+    store.Store(tmp_path, made="large").add(np.arange(8, dtype=np.uint64), rows)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY, tmp_path], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "Cannot allocate memory\n"
+    assert not store.Store(tmp_path, made="large").missing(np.arange(8, dtype=np.uint64)).any()

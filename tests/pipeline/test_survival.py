@@ -26,6 +26,7 @@ from tests.pipeline.conftest import Clone
 
 pytestmark = pytest.mark.pipeline
 
+# In the order in which DVC runs them.
 STAGES = ("fetch_backbone", "prepare", "extract_features", "train_head", "cache_activations", "fine_tune", "evaluate")
 
 
@@ -54,10 +55,10 @@ def start(clone: Clone, *command: str, **env: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def until(process: subprocess.Popen[str], line: str) -> bool:
-    """Read what it prints as far as a line; False if it ends before."""
+def until(process: subprocess.Popen[str], *lines: str) -> bool:
+    """Read what it prints as far as one of these lines; False if it ends before."""
     assert process.stdout is not None
-    return any(said.startswith(line) for said in process.stdout)
+    return any(said.startswith(lines) for said in process.stdout)
 
 
 def below(folder: Path) -> list[int]:
@@ -73,14 +74,17 @@ def below(folder: Path) -> list[int]:
 
 
 def kill_all(pipeline: Clone, folder: Path, seed: int, rounds: int, stages: Sequence[str] = STAGES) -> int:
-    """Kill `dvc repro` in each stage `rounds` times at random moments, then let it end; how many kills it took."""
+    """Kill `dvc repro` in each stage `rounds` times at random moments, then let it end; how many kills it took.
+
+    A stage that was finished before its kill is not run again: it is the next one's turn then.
+    """
     draw, kills = random.Random(seed), 0
     clone = fresh(pipeline, folder)
-    for stage in stages:
-        for _ in range(rounds):
+    for at, stage in enumerate(STAGES):
+        for _ in range(rounds if stage in stages else 0):
             process = start(clone, "dvc", "repro")
-            if until(process, f"Running stage '{stage}'"):
-                time.sleep(draw.uniform(0, 12 if stage in ("train_head", "fine_tune", "fetch_backbone") else 5))
+            if until(process, *(f"Running stage '{later}'" for later in STAGES[at:])):
+                time.sleep(draw.uniform(0, 3 if stage == "prepare" else 8))
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 kills += 1
@@ -221,6 +225,49 @@ def test_a_full_disk_is_a_sentence_and_costs_nothing_finished(pipeline: Clone, t
         assert "Read-only file system" in done.stderr
         assert "Traceback" not in done.stderr
         assert np.load(data / "features/train.npy").shape[1] == 8
+
+
+SHORT_OF_MEMORY = """
+import resource
+import stages.extract_features
+from headstart import stage
+from headstart.features import engine, extraction
+import onnxruntime
+mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (mapped + 100 * 2**20,) * 2)
+stage.run(stages.extract_features.main)
+"""
+
+
+def test_too_little_memory_is_a_sentence_and_costs_nothing_finished(pipeline: Clone, tmp_path: Path) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    before = (copy.folder / "data/features/train.npy").read_bytes()
+    shutil.rmtree(copy.folder / ".headstart" / "features")
+    done = copy.run(sys.executable, "-c", SHORT_OF_MEMORY)
+    assert done.returncode == 1, done.stderr
+    assert "error: there is not enough memory; close other programs, or lower batch_size" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (copy.folder / "data/features/train.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "vanished"),
+    [
+        ("prepare", "data/fetched"),
+        ("extract_features", "data/prepared"),
+        pytest.param("train_head", "data/features", marks=pytest.mark.soak),
+        pytest.param("cache_activations", "models/backbone", marks=pytest.mark.soak),
+        pytest.param("fine_tune", "data/activations", marks=pytest.mark.soak),
+        pytest.param("evaluate", "models/final", marks=pytest.mark.soak),
+    ],
+)
+def test_what_vanished_is_named(pipeline: Clone, tmp_path: Path, stage: str, vanished: str) -> None:
+    copy = pipeline.copy(tmp_path / "copy")
+    shutil.rmtree(copy.folder / vanished, ignore_errors=True)  # a copy has no data/fetched
+    done = copy.run(sys.executable, "-m", f"stages.{stage}")
+    assert done.returncode == 1, done.stderr
+    assert re.search(rf"error: .*{vanished}", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 class Away(BaseHTTPRequestHandler):
