@@ -30,8 +30,8 @@ THUMBNAIL = 32
 PARTS, PART_BITS = 4, 16
 # Sets of examples named in a message.
 SHOWN = 20
-# Thumbnails kept at hand.
-KEPT = 4096
+# Thumbnails kept at hand, of 4 kB each.
+KEPT = 512
 
 
 def perceptual_hash(pixels: np.ndarray) -> int:
