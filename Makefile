@@ -54,7 +54,9 @@ venv:
 	{ awk '/^uv==/ { on = 1 } on && !/^ *#/ { print } on && !/\\$$/ { exit }' requirements.lock; } > .venv/uv.lock; \
 	.venv/bin/python -m pip install -qq --require-hashes -r .venv/uv.lock
 
+# DVC writes down who uses what, in place: killed in that moment it leaves an empty file, and refuses to read it.
 repro: setup ## set-up, then the pipeline: what changed is run, the rest is there already; then MLflow is told
+	@[ ! -e .dvc/tmp/rwlock ] || [ -s .dvc/tmp/rwlock ] || rm .dvc/tmp/rwlock
 	@$(IN_VENV) dvc repro $(ARGS)
 	@$(SYNC)
 

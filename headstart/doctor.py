@@ -191,6 +191,8 @@ def dvc() -> list[Line]:
     cache = Path(settings.get("cache", "dir", fallback="cache"))
     cache = cache if cache.is_absolute() else Path(".dvc", cache)
     lines = [Line("DVC cache", f"{cache}, {_size(cache)}")]
+    if (note := Path(".dvc/tmp/rwlock")).exists() and not note.read_bytes().strip():
+        lines.append(Line("DVC's locks", f"{note} is empty: DVC was killed while it wrote it", f"remove {note}"))
     remotes = [name for name in settings.sections() if "remote" in name]
     for name in remotes:
         default = settings.get("core", "remote", fallback="") in name

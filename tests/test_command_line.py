@@ -151,6 +151,16 @@ def test_the_doctor_marks_problems_with_what_to_do_and_ends_with_1(
     assert "the lock has 0.1" in said
 
 
+def test_the_doctor_knows_what_a_killed_dvc_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
+    locks = tmp_path / ".dvc" / "tmp" / "rwlock"
+    locks.write_text("{}")
+    assert all(line.remedy is None for line in doctor.dvc())
+    locks.write_text("")
+    assert [line.remedy for line in doctor.dvc() if line.remedy] == ["remove .dvc/tmp/rwlock"]
+
+
 def test_the_doctor_shows_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(".dvc").mkdir()
