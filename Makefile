@@ -12,7 +12,7 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SYNC := $(IN_VENV) python -m headstart sync || echo "MLflow lacks these results until 'headstart sync'."
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test bench seeds sweep find-lr compare soak lint types audit ui lock lint-ci clean venv
+.PHONY: help setup repro test bench seeds sweep find-lr compare soak lint types audit ui lock lint-ci clean venv secrets
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -90,8 +90,10 @@ types: setup ## mypy
 	@$(IN_VENV) mypy
 
 # Tests hold passwords made up for servers that are not there.
-audit: setup ## known vulnerabilities in the pinned packages (asks PyPI), secrets in the files that git tracks
+audit: setup secrets ## known vulnerabilities in the pinned packages (asks PyPI), secrets in the files that git tracks
 	@$(IN_VENV) pip-audit --disable-pip --require-hashes -r requirements.lock
+
+secrets:
 	@git ls-files -z | $(IN_VENV) xargs -0 detect-secrets-hook --disable-plugin HexHighEntropyString \
 	    --disable-plugin Base64HighEntropyString --exclude-files '^tests/|\.lock$$'
 

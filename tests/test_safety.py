@@ -1,6 +1,9 @@
 """Nothing in the code reads what may run code."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -48,3 +51,12 @@ def test_a_model_with_code_in_it_is_refused(tmp_path: Path) -> None:
 def test_tracking_is_told_not_to_read_pickles() -> None:
     assert '"ALLOW_PICKLE_DESERIALIZATION": "false"' in (ROOT / "headstart/tracking.py").read_text()
     assert '"--host", "127.0.0.1"' in (ROOT / "headstart/commands/ui.py").read_text()
+
+
+def test_no_file_holds_a_secret() -> None:
+    python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["make", "--no-print-directory", "secrets", f"IN_VENV=PATH={python}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
