@@ -79,10 +79,11 @@ def compare(
     (first, one), (second, other) = predictions.items()
     kind = kinds.of(labels)
     try:
-        names, (again, *_) = kind.read_predictions(one)[0], kind.read_predictions(other)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{first} and {second} are not both predictions of data.labels {labels}: {error}") from None
-    if names != again:
+        truth, answers = kind.read_predictions(one)[1:]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{first} holds no predictions of data.labels {labels}; compare runs of one kind") from None
+    columns = [[name for name in map(str, table) if name.startswith("p_")] for table in (one, other)]
+    if columns[0] != columns[1]:
         raise UserError(f"{first} and {second} do not have the same classes: nothing to compare")
     common = one.index[one["id"].isin(other["id"])]
     if len(common) == 0 or len(common) < max(len(one), len(other)):
@@ -93,7 +94,6 @@ def compare(
     other = other.set_index("id").loc[one["id"]].reset_index()
     if (one["truth"].to_numpy() != other["truth"].to_numpy()).any():
         raise UserError(f"{first} and {second} do not give the same examples the same labels")
-    _, truth, answers = kind.read_predictions(one)
     models = {first: answers, second: kind.read_predictions(other)[2]}
     member = [f"group {groups[name]}" if name in groups else f"example {name}" for name in one["id"]]
     drawn = bootstrap(truth, models, groups=member, resamples=resamples, seed=seed, kind=kind)

@@ -22,8 +22,9 @@ BETWEEN = "|"
 SEPARATORS = (BETWEEN, ";", ",")
 # Ends each member where a cell of JSON or Parquet was a list: its names may then hold what separates elsewhere.
 MEMBER_END = "\x02"
-YES, NO = frozenset(("1", "1.0", "true")), frozenset(("0", "0.0", "false", ""))
+ONE, ZERO = frozenset(("1", "1.0", "true")), frozenset(("0", "0.0", "false", ""))
 FEWEST = 3  # examples of a class: one for each split
+YES = 0.5  # the least probability of one of several classes that counts as a yes
 BINS = 10  # of a histogram of scores
 
 
@@ -100,9 +101,9 @@ def flags(path: object, lines: Sequence[int], columns: Mapping[str, Sequence[str
     for name, cells in columns.items():
         for of, line, cell in zip(members, lines, cells, strict=True):
             said = (cell or "").strip().lower()
-            if said in YES:
+            if said in ONE:
                 of.append(name)
-            elif said not in NO:
+            elif said not in ZERO:
                 raise UserError(
                     f"{path}, line {line}: {cell!r} in column {name!r} is neither 0 nor 1; where it is uncertain "
                     "whether an example is of a class, decide for one, or remove the line"

@@ -92,7 +92,8 @@ def read_predictions(table: pd.DataFrame) -> tuple[list[str], NDArray[Any], NDAr
     """Class names, truth int [n] and probabilities [n, k] out of a table of `predictions`, which may hold text."""
     columns = [name for name in map(str, table) if name.startswith("p_")]
     names = [name.removeprefix("p_") for name in columns]
-    truth = table["truth"].map({name: at for at, name in enumerate(names)}).to_numpy(np.int64)
+    number = {name: at for at, name in enumerate(names)}
+    truth = np.array([number[name] for name in table["truth"]], np.int64)
     probabilities = table[columns].to_numpy(float)
     # Six digits are kept of each probability.
     return names, truth, probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -92,7 +92,7 @@ def side_by_side(grid: str, models: Mapping[str, Mapping[int, Curve]]) -> pd.Dat
 
 
 def from_corner(roc: pd.DataFrame) -> pd.DataFrame:
-    """ROC curves of `side_by_side` for a plot: beside them that of guessing; from the corner even if they rise at once."""
+    """ROC curves of `side_by_side` for a plot: with that of guessing, from the corner even where they rise at once."""
     if not len(roc):
         return roc
     roc = roc.assign(random=roc["false_positive_rate"])

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from headstart.data.labels import BETWEEN, members
+from headstart.data.labels import BETWEEN, YES, members
 from headstart.evaluation import calibration as scaling
 from headstart.evaluation import curves, weighted
 from headstart.evaluation import figures as drawn
@@ -19,7 +19,6 @@ from headstart.evaluation.declared import OF_LABELS
 from headstart.evaluation.mistakes import SHOWN
 
 FIGURES = OF_LABELS["multi"]
-YES = 0.5  # the least probability that counts as a yes
 Models = Mapping[str, NDArray[np.floating]]  # model -> probabilities [n, k]
 
 

@@ -143,9 +143,6 @@ def read_predictions(table: pd.DataFrame) -> tuple[list[str], NDArray[Any], NDAr
     Raises:
         ValueError: what is predicted there is no number.
     """
-    classes = [name for name in map(str, table) if name.startswith("p_")]
-    if classes:  # of another label kind
-        return classes, np.zeros(len(table)), np.zeros((len(table), 1))
     return [], table["truth"].to_numpy(float), table[["predicted"]].to_numpy(float)
 
 
