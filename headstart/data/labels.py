@@ -181,9 +181,9 @@ def all_numbers(names: Sequence[str]) -> bool:
 
 
 def classes_of(labels: "pd.Series[str]", kind: str) -> list[list[str]]:
-    """The classes of each example that a split must not go without: none of scores."""
+    """The classes of each example that a split should not go without; scores are all of one, so that none is empty."""
     if kind == "score":
-        return [[] for _ in labels]
+        return [["score"] for _ in labels]
     return [members(label) if kind == "multi" else [label] for label in labels]
 
 

@@ -57,13 +57,18 @@ class Score:
         raise NotImplementedError("a score has no class to be weighed by")
 
 
+@keras.saving.register_keras_serializable(package="headstart")  # a compiled model is copied through its configuration
 class SquaredError(keras.losses.Loss):
     """The squared error over the square of a unit."""
 
-    def __init__(self, unit: float) -> None:
+    def __init__(self, unit: float, name: str = "squared_error", **more: object) -> None:
         """Take the unit that errors are counted in."""
-        super().__init__(name="squared_error")
+        super().__init__(name=name, **more)
         self.unit = unit
+
+    def get_config(self) -> dict[str, object]:
+        """What it is made from."""
+        return {**super().get_config(), "unit": self.unit}
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """[b] of [b, 1] and [b, 1]."""
