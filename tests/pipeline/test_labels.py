@@ -128,14 +128,18 @@ def test_every_file_of_a_run_is_there_for_every_kind(kind: str, request: pytest.
 
 def test_the_saved_model_answers_in_the_datas_own_unit(scored: Clone) -> None:
     _, table, _ = found(scored)
-    said = scored.ok(sys.executable, "-m", "headstart", "predict", "raw/tweets.txt", "--column", "2", "--format", "csv")
+    # A .txt is a text here, a .tsv a table of texts.
+    (scored.folder / "tweets.tsv").write_bytes((scored.folder / "raw/tweets.txt").read_bytes())
+    command = (sys.executable, "-m", "headstart", "predict", "tweets.tsv", "--column", "2")
+    said = scored.ok(*command, "--format", "csv")
     again = pd.read_csv(io.StringIO(said))
     numbers = [int(name.rpartition("/")[2]) + 1 for name in table["id"]]
-    line = {f"raw/tweets.txt:{at}": value for at, value in zip(numbers, table["predicted"], strict=True)}
+    line = {f"tweets.tsv:{at}": value for at, value in zip(numbers, table["predicted"], strict=True)}
     mine = again[again["file"].isin(list(line))]
     assert len(mine) == len(table)
     assert np.abs(mine["predicted"] - mine["file"].map(line)).max() < 1e-3
-    refused = scored.run(sys.executable, "-m", "headstart", "predict", "raw/tweets.txt", "--column", "2", "--top", "2")
+    (scored.folder / "tweets.tsv").unlink()
+    refused = scored.run(*command, "--top", "2")
     assert refused.returncode != 0
     assert "answers with a score" in refused.stderr
 
