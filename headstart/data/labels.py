@@ -194,10 +194,9 @@ def counted(labels: "pd.Series[str]", classes: list[str], kind: str) -> Counted:
         edges = np.linspace(numbers.min(), numbers.max(), BINS + 1)
         names = _intervals(edges)
         at = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, BINS - 1)
-        low, high = (repr(float(number)).removesuffix(".0") for number in edges[[0, -1]])
         facts = {"least": numbers.min(), "most": numbers.max(), "mean": numbers.mean(), "deviation": numbers.std()}
         rounded = {key: float(f"{value:.6g}") for key, value in facts.items()}
-        said = f"with scores from {low} to {high}"
+        said = f"with scores from {numbers.min():g} to {numbers.max():g}"
         return Counted(names, [[names[place]] for place in at], "Scores and splits", said, rounded)
     of, facts = classes_of(labels, kind), {}
     said = f"in {len(classes)} classes"

@@ -137,7 +137,7 @@ def limitations(facts: Facts) -> list[str]:
         low, high = said["interval"][first]
         wide = f"{100 * (high - low):.1f} points" if figures.percent else f"{high - low:.3f}"
         found.append(
-            f"{said['n']} test {what} leave the {figures.names[first]} an interval of {wide}. It says what "
+            f"{said['n']} test {what} leave the {figures.short} an interval of {wide}. It says what "
             "another test split could show of this model, not what another seed or another source of data could."
         )
     low, high = said["gain"]["interval"]

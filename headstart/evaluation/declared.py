@@ -12,6 +12,7 @@ class Figures(NamedTuple):
 
     names: name in the metrics file -> in words, in the order in which they are shown.
     primary: the one that models are told apart by.
+    short: what a sentence calls it.
     lower: of which less is better.
     in_unit: that are in the data's own unit: six significant digits of them are kept, of the others six decimals.
     percent: whether the primary figure is spoken of in percent.
@@ -21,6 +22,7 @@ class Figures(NamedTuple):
 
     names: Mapping[str, str]
     primary: str
+    short: str
     lower: frozenset[str]
     in_unit: frozenset[str]
     percent: bool
@@ -48,7 +50,7 @@ OF_LABELS = {
             "roc_auc": "ROC AUC",
             "log_loss": "log loss",
         },
-        "accuracy", frozenset({"log_loss"}), frozenset(), True, ("balanced_accuracy", "roc_auc"),
+        "accuracy", "accuracy", frozenset({"log_loss"}), frozenset(), True, ("balanced_accuracy", "roc_auc"),
         {"accuracy": "accuracy", "f1_macro": "f1", "roc_auc": "roc_auc"},
     ),
     "multi": Figures(
@@ -60,7 +62,8 @@ OF_LABELS = {
             "f1_micro": "F1, all pairs of example and class",
             "exact_match": "all classes right",
         },
-        "average_precision", frozenset(), frozenset(), False, ("roc_auc_macro", "f1_macro", "exact_match"),
+        "average_precision", "average precision", frozenset(), frozenset(), False,
+        ("roc_auc_macro", "f1_macro", "exact_match"),
         {"f1_macro": "f1", "roc_auc_macro": "roc_auc"},
     ),
     "score": Figures(
@@ -71,7 +74,7 @@ OF_LABELS = {
             "pearson": "Pearson's correlation",
             "spearman": "Spearman's correlation of ranks",
         },
-        "r2", frozenset({"mae", "rmse"}), frozenset({"mae", "rmse"}), False, ("mae", "spearman"),
+        "r2", "R²", frozenset({"mae", "rmse"}), frozenset({"mae", "rmse"}), False, ("mae", "spearman"),
         {"r2": "r_squared", "mae": "mae", "pearson": "pearsonr", "spearman": "spearmanr"},
     ),
 }  # fmt: skip

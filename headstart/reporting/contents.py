@@ -80,7 +80,7 @@ def headline(metrics: Json, params: Json, tuned: Json) -> Json:
         }
         for key, name in figures.names.items()
     ]
-    first, name = figures.primary, figures.names[figures.primary]
+    first, name = figures.primary, figures.short
     gain, (low, high) = metrics["gain"][first], metrics["gain"]["interval"]
     points = "undefined"
     if gain is not None:
@@ -93,7 +93,7 @@ def headline(metrics: Json, params: Json, tuned: Json) -> Json:
         beyond = "within the noise" if low is None or low <= 0 <= high else "more than chance"
         said = f"Fine-tuning against the head alone: {points}, {beyond}."
     return {
-        "rows": rows, "gain": said, "n": metrics["n"], "primary": first, "name": name,
+        "rows": rows, "gain": said, "n": metrics["n"], "primary": first, "name": figures.names[first],
         "big": next(row for row in rows if row["key"] == first)["final"], "percent": figures.percent,
         "unit": f"points of {name}" if figures.percent else name,
     }  # fmt: skip
