@@ -78,7 +78,7 @@ def main() -> None:
 
     data = workshop.prepared()
     data = data._replace(examples=data.of("train").head(n // BATCH_SIZE * BATCH_SIZE))  # whole batches alone
-    task, k = tasks.TASKS["image-classification"], len(data.classes)
+    task, k = tasks.of(data), len(data.classes)
     targets = task.targets(data.targets("train"), k)
     with workshop.folder() as within:
         path = workshop.backbone(workshop.DEFAULT, table.find(workshop.DEFAULT).size, within)

@@ -77,7 +77,7 @@ def epoch(path: Path, data: Prepared, trainable: int | str, rounds: int) -> dict
     from headstart.training import networks, optimization
     from headstart.training.batches import Batches
 
-    task, k = tasks.TASKS["image-classification"], len(data.classes)
+    task, k = tasks.of(data), len(data.classes)
     targets = task.targets(data.targets("train"), k)
     graph = engine.read_graph(path)
     at, names = cut(graph, trainable), unfrozen(graph, trainable)

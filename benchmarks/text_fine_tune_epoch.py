@@ -61,7 +61,7 @@ def epoch(path: Path, data: Prepared, trainable: int, rounds: int) -> dict[str, 
     from headstart.training import networks, optimization
     from headstart.training.batches import Batches
 
-    task, k = tasks.TASKS["text-classification"], len(data.classes)
+    task, k = tasks.of(data), len(data.classes)
     targets = task.targets(data.targets("train"), k)
     graph = engine.read_graph(path)
     at, names = cut(graph, trainable), unfrozen(graph, trainable)

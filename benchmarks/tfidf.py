@@ -24,7 +24,10 @@ def main() -> None:
     folder = workshop.ROOT / "data" / "prepared"
     if not (folder / "texts.npy").exists():
         raise UserError(f"{folder.relative_to(workshop.ROOT)} holds no texts; run a recipe for texts first")
-    peer = accuracy(load(folder))
+    data = load(folder)
+    if data.labels != "class":
+        raise UserError(f"{folder.relative_to(workshop.ROOT)} has data.labels {data.labels}; this compares accuracies")
+    peer = accuracy(data)
     ours = json.loads(Path(workshop.ROOT / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
     measure.report(
         "tfidf", ours=ours["accuracy"], peer=peer, ratio=ours["accuracy"] / peer, unit="accuracy",

@@ -4,12 +4,11 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from headstart import params
+from headstart.evaluation import kinds
 from headstart.evaluation.intervals import bootstrap, interval
-from headstart.evaluation.metrics import FIGURES, scores
 from headstart.stage import UserError
 
 
@@ -30,10 +29,9 @@ def experiments(first: str, second: str | None) -> str:
     predictions = {name: read("evaluation/predictions.csv", rev) for name, rev in names.items()}
     examples = read("data/prepared/examples.csv", first)
     groups = {name: group for name, group in zip(examples["id"], examples["group"], strict=True) if group}
-    for table in predictions.values():
-        for column in [name for name in map(str, table) if name.startswith("p_")]:
-            table[column] = table[column].astype(float)
-    found, n = compare(predictions, groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
+    found, n = compare(
+        predictions, groups, resamples=settings.evaluate.bootstrap, seed=settings.seed, labels=settings.data.labels
+    )
     return said(found, n)
 
 
@@ -56,14 +54,20 @@ def read(path: str, rev: str | None) -> pd.DataFrame:
 
 
 def compare(
-    predictions: Mapping[str, pd.DataFrame], groups: Mapping[str, str], *, resamples: int, seed: int
+    predictions: Mapping[str, pd.DataFrame],
+    groups: Mapping[str, str],
+    *,
+    resamples: int,
+    seed: int,
+    labels: str = "class",
 ) -> tuple[pd.DataFrame, int]:
     """Compare two models' figures on the test examples that both were judged by.
 
     Args:
-        predictions: name -> id, truth, p_CLASS …, as evaluation/predictions.csv has them; two of them.
+        predictions: name -> what evaluation/predictions.csv holds, as text or numbers; two of them.
         groups: id -> group, of the examples that have one.
         resamples, seed: of the paired bootstrap (see `intervals.bootstrap`).
+        labels: their kind.
 
     Returns:
         A row a figure: both values, their difference (second less first), low and high of its 95 % interval, and
@@ -73,30 +77,29 @@ def compare(
         UserError: other classes, other labels, or no examples in common.
     """
     (first, one), (second, other) = predictions.items()
-    columns = [name for name in map(str, one) if name.startswith("p_")]
-    if columns != [name for name in map(str, other) if name.startswith("p_")]:
+    kind = kinds.of(labels)
+    try:
+        truth, answers = kind.read_predictions(one)[1:]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{first} holds no predictions of data.labels {labels}; compare runs of one kind") from None
+    columns = [[name for name in map(str, table) if name.startswith("p_")] for table in (one, other)]
+    if columns[0] != columns[1]:
         raise UserError(f"{first} and {second} do not have the same classes: nothing to compare")
-    both = one.merge(other, on="id", suffixes=("", " of the other"))
-    if len(both) == 0 or len(both) < max(len(one), len(other)):
+    common = one.index[one["id"].isin(other["id"])]
+    if len(common) == 0 or len(common) < max(len(one), len(other)):
         raise UserError(
-            f"{first} was tested on {len(one)} examples, {second} on {len(other)}, {len(both)} of them the same: "
+            f"{first} was tested on {len(one)} examples, {second} on {len(other)}, {len(common)} of them the same: "
             "another seed or other data are another test split; compare experiments of one split, seeds by `make seeds`"
         )
-    if (both["truth"] != both["truth of the other"]).any():
+    other = other.set_index("id").loc[one["id"]].reset_index()
+    if (one["truth"].to_numpy() != other["truth"].to_numpy()).any():
         raise UserError(f"{first} and {second} do not give the same examples the same labels")
-    names = [name.removeprefix("p_") for name in columns]
-    truth = both["truth"].map({name: at for at, name in enumerate(names)}).to_numpy(np.int64)
-    models = {
-        first: both[columns].to_numpy(float),
-        second: both[[f"{name} of the other" for name in columns]].to_numpy(float),
-    }
-    # Six digits are kept of each probability.
-    models = {name: table / table.sum(axis=1, keepdims=True) for name, table in models.items()}
-    member = [f"group {groups[name]}" if name in groups else f"example {name}" for name in both["id"]]
-    drawn = bootstrap(truth, models, groups=member, resamples=resamples, seed=seed)
-    values = {name: scores(truth, table) for name, table in models.items()}
+    models = {first: answers, second: kind.read_predictions(other)[2]}
+    member = [f"group {groups[name]}" if name in groups else f"example {name}" for name in one["id"]]
+    drawn = bootstrap(truth, models, groups=member, resamples=resamples, seed=seed, kind=kind)
+    values = {name: kind.scores(truth, table) for name, table in models.items()}
     rows: list[dict[str, Any]] = []
-    for figure in FIGURES:
+    for figure in kind.FIGURES.names:
         a, b = values[first][figure], values[second][figure]
         bounds = interval(drawn[second][figure] - drawn[first][figure])
         if a is None or b is None or bounds is None:
@@ -105,7 +108,7 @@ def compare(
         rows.append({"figure": figure, first: a, second: b, "difference": b - a, "low": low, "high": high})
     table = pd.DataFrame(rows)
     table["differs"] = (table["low"] > 0) | (table["high"] < 0)
-    return table, len(both)
+    return table, len(one)
 
 
 def said(table: pd.DataFrame, n: int) -> str:

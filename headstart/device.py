@@ -2,6 +2,9 @@
 
 import keras
 
+# Names of the layers that give a model's answer, as headstart/tasks has them.
+ANSWERS = ("probabilities", "standard_score", "score")
+
 
 def on_accelerator() -> bool:
     """Whether Keras' backend sees a GPU or TPU."""
@@ -21,15 +24,15 @@ def precision(wanted: str) -> str:
 
 
 def compute_in(model: keras.Model, precision: str) -> None:
-    """Have the layers compute in float32 or bfloat16; their weights, and a softmax, stay in float32."""
+    """Have the layers compute in float32 or bfloat16; their weights, a softmax and what answers stay in float32."""
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             compute_in(layer, precision)
             continue
         for part in layer._flatten_layers():  # a block of a transformer holds layers itself
-            softmax = isinstance(part, keras.layers.Softmax)
-            if not softmax and getattr(part, "activation", None) is not keras.activations.softmax:
+            exact = isinstance(part, keras.layers.Softmax) or part.name in ANSWERS
+            if not exact and getattr(part, "activation", None) is not keras.activations.softmax:
                 part.dtype_policy = policy
 
 

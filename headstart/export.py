@@ -1,7 +1,7 @@
 """A trained model for other runtimes: SavedModel, ONNX, LiteRT and OpenVINO, each held against Keras on real examples.
 
 Refuses to leave behind what does not compute as Keras does. Int8 is another model, not another format: what it costs is
-said in accuracy on the validation split (the test split is looked at by the evaluation alone).
+said in the primary figure on the validation split (the test split is looked at by the evaluation alone).
 """
 
 import json
@@ -22,7 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import facts, quiet
+from headstart.data.labels import YES
 from headstart.data.prepared import Prepared, Texts, load
+from headstart.evaluation import kinds
+from headstart.evaluation.declared import OF_LABELS
 from headstart.features.views import as_rgb
 from headstart.inference.model import evaluated_views
 from headstart.stage import UserError
@@ -30,7 +33,8 @@ from headstart.stage import UserError
 if TYPE_CHECKING:
     import keras
 
-# Largest difference of a probability from Keras' at which a float export counts as the same.
+# Largest difference from Keras' (of a probability, or of a score in deviations of them) at which a float export counts
+# as the same.
 TOLERANCE = 1e-3
 BATCH = 32
 # Pictures: that int8's scales are taken from, and that are compared, at most: seconds of work rather than minutes.
@@ -66,9 +70,10 @@ class Found(NamedTuple):
     name: of the format, with int8 if it is that.
     file: its name.
     megabytes: of its files.
-    difference: the largest of a probability from Keras'.
-    same: share of the pictures with the same most probable class.
-    accuracy: on the validation split.
+    difference: the largest of a probability from Keras'; of a score in deviations of Keras'.
+    same: share of the pictures with the same answer: the most probable class, the same yes and no to every class, or a
+        score that is off by less than a hundredth of the deviation of Keras'.
+    figure: the primary figure of the label kind (accuracy, where a label is one class) on the validation split.
     speed: pictures in a call -> pictures a second.
     """
 
@@ -77,7 +82,7 @@ class Found(NamedTuple):
     megabytes: float
     difference: float
     same: float
-    accuracy: float
+    figure: float
     speed: dict[int, float]
 
 
@@ -123,8 +128,10 @@ def export(
         )
     network = for_inference(load_model(model / "model.keras"))
     compared, calibration = pictures(data, "validation", COMPARED), pictures(data, "train", CALIBRATION)
+    kind = kinds.of(data.labels)
     truth = data.targets("validation")[spread(len(data.of("validation")), COMPARED)]
     expected = in_batches(network.predict_on_batch, compared)
+    unit = (float(expected.std()) or 1.0) if data.labels == "score" else 1.0
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model / "labels.json", out / "labels.json")
     known = facts.read(model) | {"views": evaluated_views(model)}
@@ -135,9 +142,9 @@ def export(
             name,
             file.name,
             sum(part.stat().st_size for part in parts(file)) / 1e6,
-            float(np.abs(answers - expected).max()),
-            float((answers.argmax(1) == expected.argmax(1)).mean()),
-            float((answers.argmax(1) == truth).mean()),
+            float(np.abs(answers - expected).max()) / unit,
+            _same(answers, expected, data.labels),
+            float(kind.scores(truth, answers)[kind.FIGURES.primary] or 0.0),
             {
                 n: n / _seconds(partial(run, compared[np.arange(n) % len(compared)]), calls)
                 for n, calls in CALLS.items()
@@ -166,12 +173,23 @@ def export(
                 said = found(label, file, run, answers)
                 if exact and not said.difference <= TOLERANCE:
                     yield Failed(
-                        label, f"its probabilities differ from Keras' by up to {said.difference:.1e}, not {TOLERANCE:g}"
+                        label, f"its answers differ from Keras' by up to {said.difference:.1e}, not {TOLERANCE:g}"
                     )
                     continue
                 for part in [file] if file.is_dir() else parts(file):
                     part.replace(out / part.name)
             yield said
+
+
+def _same(answers: NDArray[np.floating], expected: NDArray[np.floating], labels: str) -> float:
+    """Share of the rows that say the same."""
+    if labels == "class":
+        same = answers.argmax(1) == expected.argmax(1)
+    elif labels == "multi":
+        same = ((answers >= YES) == (expected >= YES)).all(1)
+    else:
+        same = np.abs(answers - expected)[:, 0] <= 0.01 * expected.std()
+    return float(same.mean())
 
 
 def spread(n: int, most: int) -> NDArray[np.int64]:
@@ -210,16 +228,17 @@ def _remove(file: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def table(found: Found | Failed | None) -> str:
-    """A line of the table for a terminal; its head for None."""
+def table(found: Found | Failed | None, labels: str = "class") -> str:
+    """A line of the table for a terminal; its head for None, by label kind."""
     if isinstance(found, Failed):
         return f"{found.name:13}  failed: {found.reason}"
-    head = ["", "file", "MB", "largest difference", "same class", "accuracy", *(f"pictures/s at {n}" for n in CALLS)]
+    judged = ("same class", "accuracy") if labels == "class" else ("same answer", OF_LABELS[labels].primary)
+    head = ["", "file", "MB", "largest difference", *judged, *(f"pictures/s at {n}" for n in CALLS)]
     widths = [max(13, len(head[0])), 15, 6, *(len(text) for text in head[3:])]
     if found is None:
         cells = head
     else:
-        numbers = [f"{found.megabytes:.1f}", f"{found.difference:.1e}", f"{found.same:.4f}", f"{found.accuracy:.4f}"]
+        numbers = [f"{found.megabytes:.1f}", f"{found.difference:.1e}", f"{found.same:.4f}", f"{found.figure:.4f}"]
         cells = [found.name, found.file, *numbers, *(f"{speed:.0f}" for speed in found.speed.values())]
     texts = [f"{cell:{width}}" for cell, width in zip(cells[:2], widths[:2], strict=True)]
     return "  ".join(texts + [f"{cell:>{width}}" for cell, width in zip(cells[2:], widths[2:], strict=True)])

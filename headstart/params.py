@@ -35,6 +35,15 @@ def _column(value: Any) -> Any:
     raise ValueError(f"{value!r} is given, allowed is a column's name, its number from 0, or null")
 
 
+def _label_column(value: Any) -> Any:
+    """As `_column`, or several of them."""
+    if not isinstance(value, list):
+        return _column(value)
+    if len(value) < 2 or None in value or len({str(one) for one in value}) < len(value):
+        raise ValueError(f"{value!r} is given, allowed is a list of two columns or more, no two of them the same")
+    return [_column(one) for one in value]
+
+
 def _trainable_layers(value: Any) -> Any:
     """A number of layers, a layer's name, or `all`."""
     if isinstance(value, str) and value.isdecimal():
@@ -58,6 +67,7 @@ Int = Annotated[int, BeforeValidator(_no_bool)]
 Count = Annotated[Int, Field(ge=1)]
 Bool = Annotated[bool, Field(strict=True)]
 Column = Annotated[int | str | None, PlainValidator(_column)]
+LabelColumn = Annotated[int | str | list[int | str] | None, PlainValidator(_label_column)]
 
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -75,7 +85,7 @@ class Columns(Section):
     path: Column
     text: Column
     pair: Column
-    label: Column
+    label: LabelColumn
     group: Column
     split: Column
 
@@ -87,6 +97,7 @@ class Data(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     path: Annotated[str, Field(min_length=1)]
     images: Annotated[str, Field(min_length=1)]
+    labels: Literal["class", "multi", "score"]
     columns: Columns
     header: Bool | None
     separator: Literal["auto", "comma", "semicolon", "tab", "whitespace"]
@@ -100,6 +111,21 @@ class Data(Section):
         if self.source is not None and self.sha256 is None:
             raise ValueError(
                 "data.sha256 is null; a data.source needs the SHA-256 of its archive to be checked against"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> "Data":
+        for key, value in (("threshold", self.threshold), ("classes", self.classes)):
+            if self.labels != "class" and value is not None:
+                raise ValueError(
+                    f"{key}: {value!r} is given, but data.labels is {self.labels}; it must be null there: a threshold "
+                    "makes two classes of a score, which is data.labels class"
+                )
+        if self.labels != "multi" and isinstance(self.columns.label, list):
+            raise ValueError(
+                f"columns.label: {len(self.columns.label)} columns are given, but data.labels is {self.labels}; "
+                "allowed is one column, or data.labels multi, where each is a class"
             )
         return self
 
@@ -202,6 +228,23 @@ class Params(Section):
     fine_tune: FineTune
     evaluate: Evaluate
     tracking: Tracking
+
+    @model_validator(mode="after")
+    def _training_fits_the_labels(self) -> "Params":
+        kind = self.data.labels
+        for key, given in (("head", self.head.class_weights), ("fine_tune", self.fine_tune.class_weights)):
+            if given and kind != "class":
+                why = "a score has no classes" if kind == "score" else "an example has any number of classes"
+                raise ValueError(
+                    f"{key}.class_weights: true is given, but data.labels is {kind}, where {why} to weigh it by; "
+                    "it must be false"
+                )
+        if self.fine_tune.label_smoothing and kind == "score":
+            raise ValueError(
+                f"fine_tune.label_smoothing: {self.fine_tune.label_smoothing:g} is given, but data.labels is score: "
+                "only the probabilities of classes can be smoothed; it must be 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _texts_have_one_view(self) -> "Params":

@@ -6,7 +6,6 @@ their own set-up; what it trains is thrown away.
 """
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from headstart.data.prepared import Prepared
 from headstart.params import Params
 from headstart.stage import UserError
+from headstart.tasks import Task
 from headstart.training.batches import Batches
 from headstart.training.networks import compile_for_device
 
@@ -54,7 +54,7 @@ def test(settings: Params, prepared: Prepared, of: str, *, low: float, high: flo
 
     def rise(
         model: keras.Model,
-        task: ModuleType,
+        task: Task,
         train: Batches,
         _: Batches,
         optimizer: keras.optimizers.Optimizer,

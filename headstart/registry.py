@@ -1,7 +1,8 @@
 """MLflow's model registry: a version for each evaluated model; the newest is the candidate, the best the champion.
 
 A champion gives way only to a model that is better on the same test split by more than chance (`headstart.compare`):
-the 95 % interval of the difference in accuracy, of the paired bootstrap, lies above 0. Models of another test split
+the 95 % interval of the difference in the primary figure (accuracy, where a label is one class), of the paired
+bootstrap, lies above 0. Models of another test split
 can't be compared with it, and never take its place. Whoever moves an alias by hand is right: the next models are held
 against the champion that there is.
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from headstart.evaluation.declared import OF_LABELS
 from headstart.stage import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Evaluated(NamedTuple):
     tags: of its version.
     groups: test example -> its group, of those that have one; None if that is not at hand.
     resamples, seed: of the bootstrap.
+    labels: their kind.
     """
 
     model: str
@@ -39,6 +42,7 @@ class Evaluated(NamedTuple):
     groups: Callable[[], Mapping[str, str] | None]
     resamples: int
     seed: int
+    labels: str = "class"
 
 
 def versions(client: Any, name: str) -> dict[str, Any]:
@@ -119,15 +123,18 @@ def _judge(client: Any, name: str, version: Any, given: Evaluated) -> tuple[str 
         return f"not comparable with the champion: version {best.version} has no predictions", False
     tables = {f"version {best.version}": bests, f"version {version.version}": its}
     try:
-        found, n = compare.compare(tables, groups, resamples=given.resamples, seed=given.seed)
+        found, n = compare.compare(tables, groups, resamples=given.resamples, seed=given.seed, labels=given.labels)
     except UserError as error:
         return f"not comparable with the champion: {error}", False
-    row = found.set_index("figure").loc["accuracy"]
+    first = OF_LABELS[given.labels].primary
+    if first not in set(found["figure"]):
+        return f"not comparable with the champion: {first} is undefined on these {n} test examples", False
+    row = found.set_index("figure").loc[first]
     better, worse = bool(row["low"] > 0), bool(row["high"] < 0)
     said = "better than" if better else "worse than" if worse else "within the noise of"
     return (
         f"{said} version {best.version}, the champion before, on {n} test examples: "
-        "accuracy {:+.4f} [{:+.4f}, {:+.4f}]".format(row["difference"], row["low"], row["high"])
+        "{} {:+.4f} [{:+.4f}, {:+.4f}]".format(first, row["difference"], row["low"], row["high"])
     ), better
 
 
@@ -141,8 +148,6 @@ def _predictions(client: Any, run_id: str | None) -> "pd.DataFrame | None":
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = Path(client.download_artifacts(run_id, "predictions.csv", folder))
-            table = pd.read_csv(path, dtype=object, keep_default_na=False)
+            return pd.read_csv(path, dtype=object, keep_default_na=False)
         except (MlflowException, OSError):
             return None
-    probabilities = [name for name in map(str, table) if name.startswith("p_")]
-    return table.astype(dict.fromkeys(probabilities, float))

@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,10 @@ import pandas as pd
 from scipy import stats
 
 from headstart import stage
+from headstart.evaluation.declared import OF_LABELS, primary_of
 
 # What a run of the pipeline changes and git tracks; outputs come back from DVC's cache.
 CHANGED = ("params.yaml", "dvc.lock", "metrics", "plots")
-FIGURES: dict[str, Callable[[dict[str, Any]], float | None]] = {
-    "accuracy": lambda found: found["accuracy"],
-    "head only": lambda found: found["head_only"]["accuracy"],
-    "gain": lambda found: found["gain"]["accuracy"],
-    "balanced accuracy": lambda found: found["balanced_accuracy"],
-    "ROC AUC": lambda found: found["roc_auc"],
-}
 
 
 def run(n: int, changes: Sequence[str]) -> str:
@@ -73,7 +68,15 @@ def _files(path: Path) -> list[Path]:
 def summary(found: Sequence[dict[str, Any]]) -> str:
     """A column a seed, then mean, range and the 95 % interval of the mean (Student's t) over seeds."""
     rows = []
-    for name, take in FIGURES.items():
+    first = primary_of(found[0])
+    figures = next(of for of in OF_LABELS.values() if of.primary == first)
+    shown: dict[str, Callable[[dict[str, Any]], float | None]] = {
+        figures.names[first]: lambda of: of[first],
+        "head only": lambda of: of["head_only"][first],
+        "gain": lambda of: of["gain"][first],
+    }
+    shown |= {figures.names[figure]: itemgetter(figure) for figure in figures.seeds}
+    for name, take in shown.items():
         values = [value for of in found if (value := take(of)) is not None]
         if len(values) < len(found):
             continue

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headstart import executions, identity, registry, tracking
+from headstart.evaluation.declared import OF_LABELS, kind_of
 from headstart.executions import Execution
 from headstart.stage import UserError
 
@@ -391,7 +392,8 @@ def _register(store: Store, execution: Execution, parent: Any, children: Mapping
         return {name: group for name, group in zip(table["id"], table["group"], strict=True) if group}
 
     settings = execution.parameters
-    evaluated = children["evaluate"]
+    kind = kind_of(settings)
+    first, evaluated = OF_LABELS[kind].primary, children["evaluate"]
     found = registry.enter(
         store.client,
         name,
@@ -400,10 +402,11 @@ def _register(store: Store, execution: Execution, parent: Any, children: Mapping
             model=model,
             run=parent.info.run_id,
             evaluated=evaluated.info.run_id,
-            tags={"accuracy": str(evaluated.data.metrics.get("accuracy", "")), **_tags(execution, PIPELINE)},
+            tags={first: str(evaluated.data.metrics.get(first, "")), **_tags(execution, PIPELINE)},
             groups=groups,
             resamples=settings["evaluate"]["bootstrap"],
             seed=settings["seed"],
+            labels=kind,
         ),
     )
     if found:

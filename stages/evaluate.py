@@ -13,7 +13,7 @@ from headstart import params, stage, tracking
 from headstart.backbones.saving import load_model
 from headstart.data.prepared import load
 from headstart.device import for_inference
-from headstart.evaluation import attribution, calibration, card, figures, mistakes, prediction, report
+from headstart.evaluation import attribution, kinds, outcome, prediction, report
 from headstart.features import tokens
 from headstart.features.inputs import Cached, Source, fresh
 from headstart.reporting import page
@@ -31,10 +31,8 @@ def main() -> None:
 
 def evaluate(settings: params.Params) -> None:
     """Predict, judge, write."""
-    prepared = load("data/prepared")
+    prepared, kind = load("data/prepared"), kinds.of(settings.data.labels)
     test, truth, classes = prepared.of("test"), prepared.targets("test"), prepared.classes
-    # An example without a group is one of its own, whatever the others are called.
-    groups = [f"group {g}" if g else f"example {i}" for g, i in zip(test["group"], test["id"], strict=True)]
     embeddings, views = np.load("data/features/test.npy", mmap_mode="r"), settings.evaluate.views
     if embeddings.shape[:2] != (len(test), views):
         raise stage.UserError(
@@ -55,51 +53,23 @@ def evaluate(settings: params.Params) -> None:
             "models/final/model.keras", classes, (contents["test"], views), (contents["validation"], 1)
         )
     models = {"final": final.mean(axis=1), "head_only": head_only.mean(axis=1)}
-    said = report.report(truth, **models, groups=groups, resamples=settings.evaluate.bootstrap, seed=settings.seed)
-    # One look, as whoever asks the saved model about a picture has.
-    plain = final[:, 0]
-    said["calibration"], scaled = calibration.report((prepared.targets("validation"), validation[:, 0]), (truth, plain))
-    reliability: report.Models = {"before": plain, "after": scaled}
-
-    wrong = mistakes.most_confident(test, truth, models["final"], classes)
-    explained = explain(settings.task, contents["test"].originals(wrong["row"].to_numpy(int)), wrong, classes)
-    tables = report.plots(truth, models, classes) | report.calibration_plots(truth, reliability)
-    facts = card.Facts(
-        knobs={
-            "task": settings.task, "backbone": settings.backbone, "lr": settings.lr, "batch_size": settings.batch_size,
-            "epochs": settings.epochs, "optimizer": settings.optimizer, "trainable_layers": settings.trainable_layers,
-            "seed": settings.seed,
-        },
-        views=views, metrics=said, classes=tables["classes.csv"], prepared=read("metrics/prepare.json"),
-        source=read("data/prepared/source.json"), backbone=read("models/backbone/backbone.json"),
-    )  # fmt: skip
+    looks = (prepared.targets("validation"), validation[:, 0]), (truth, final[:, 0])
+    found = outcome.judge(
+        kind, test, truth, models, looks, classes, resamples=settings.evaluate.bootstrap, seed=settings.seed
+    )
+    shown = contents["test"].originals(found.wrong["row"].to_numpy(int))
+    explained = explain(settings.task, kind, shown, found.wrong, classes)
     with stage.whole("evaluation") as folder:
-        report.predictions(test, classes, models["final"]).to_csv(folder / "predictions.csv", index=False)
-        # So that `headstart predict` looks at a picture as it was looked at here.
-        (folder / "inference.json").write_text(json.dumps({"views": views}) + "\n")
-        stage.write(folder / "mistakes.json", mistakes.listed(wrong, explained.rows))
-        if explained.arrays:
-            np.savez(folder / "mistakes.npz", **explained.arrays)  # type: ignore[arg-type]  # allow_pickle, NumPy thinks
-        stage.write(folder / "MODEL_CARD.md", card.card(facts))
-        # For MLflow's pages, whenever it is told of them.
-        drawn = figures.figures(truth, models, classes)
-        drawn["calibration"] = figures.reliability(truth, reliability, classes)
-        drawn["mistakes"] = figures.mistakes(wrong, explained.arrays)
-        drawn["learning"] = figures.learning({n: pd.read_csv(f"plots/{n}.csv") for n in ("train_head", "fine_tune")})
-        (folder / "plots").mkdir()
-        for name, figure in drawn.items():
-            figure.savefig(folder / "plots" / f"{name}.png")
+        outcome.write(folder, found, explained, outcome.gather(settings, found))
     with stage.whole("plots/evaluate") as folder:
-        for name, table in tables.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            table.to_csv(folder / name, index=False)
-    stage.write("metrics/evaluate.json", json.dumps(said, indent=1) + "\n")
+        outcome.write_tables(folder, found.tables)
+    stage.write("metrics/evaluate.json", json.dumps(found.metrics, indent=1) + "\n")
     page.try_to_write()
-    print(report.summary(said))
+    print(report.summary(found.metrics, kind.FIGURES))
 
 
 def predicted(path: str, classes: list[str], *asked: tuple[Source, int]) -> list[NDArray[np.float32]]:
-    """The saved network's probabilities [examples, views, classes] for each of (inputs, views)."""
+    """The saved network's answers [examples, views, classes] for each of (inputs, views)."""
     network = for_inference(load_model(Path(path)))
     found = []
     for inputs, views in asked:
@@ -116,20 +86,12 @@ def predicted(path: str, classes: list[str], *asked: tuple[Source, int]) -> list
     return found
 
 
-def explain(task: str, shown: Any, wrong: pd.DataFrame, classes: list[str]) -> attribution.Explained:
+def explain(task: str, kind: kinds.Kind, shown: Any, wrong: pd.DataFrame, classes: list[str]) -> attribution.Explained:
     """What in the mistakes spoke for them; there may be no mistake."""
     if not len(wrong):
         return attribution.Explained([], {})
     network = for_inference(load_model(Path("models/final/model.keras")))
-    number = {name: i for i, name in enumerate(classes)}
-    towards, against = (wrong[column].map(number).to_numpy(np.int64) for column in ("predicted", "truth"))
-    return attribution.EXPLAIN[task](network, shown, towards, against)
-
-
-def read(path: str) -> dict[str, Any]:
-    """What an earlier stage noted."""
-    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return found
+    return attribution.EXPLAIN[task](network, shown, *kind.directions(wrong, classes), kind.additive)
 
 
 if __name__ == "__main__":

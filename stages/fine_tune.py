@@ -8,6 +8,7 @@ from pathlib import Path
 from headstart import facts, identity, params, stage, tracking
 from headstart.data.prepared import load
 from headstart.features import inputs, tokens
+from headstart.training import followed
 
 
 def main() -> None:
@@ -20,6 +21,7 @@ def main() -> None:
 
 def pass_on(settings: params.Params) -> None:
     """Make the head's model the final one: nothing is left to train, and Keras need not start for that."""
+    kind = facts.read(Path("models/head")).get("labels", "class")
     head = json.loads(Path("metrics/train_head.json").read_text())
     summary = {**head, "epochs": 0, "best_epoch": 0}
     with tracking.run("fine_tune", settings):
@@ -28,7 +30,7 @@ def pass_on(settings: params.Params) -> None:
                 if file.name != "head.keras":
                     shutil.copyfile(file, folder / file.name)
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
-        stage.write("plots/fine_tune.csv", "epoch,learning_rate,loss,accuracy,val_loss,val_accuracy\n")
+        stage.write("plots/fine_tune.csv", ",".join(followed.OF_LABELS[kind].columns()) + "\n")
     print("trainable_layers is 0: the head's model goes on")
 
 
@@ -44,7 +46,8 @@ def fine_tune(settings: params.Params) -> None:
     vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     with tracking.run("fine_tune", settings) as run:
         network, history = fine_tuning.fine_tune(settings, prepared, run.epoch, checkpoint)
-        summary = loop.summary(history)
+        its = followed.OF_LABELS[prepared.labels]
+        summary = loop.summary(history, its)
         with stage.whole("models/final") as folder:
             known = tokens.save(vocabulary, folder)
             save_model(network, folder / "model.keras")
@@ -53,7 +56,7 @@ def fine_tune(settings: params.Params) -> None:
         stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/fine_tune.csv", loop.curves(history))
         checkpoint.remove()
-    print(loop.table("fine-tuning", history))
+    print(loop.table("fine-tuning", history, its))
     if summary["best_epoch"] == 0:
         print("fine-tuning did no better on the validation split: the head's model goes on")
 

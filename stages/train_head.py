@@ -7,13 +7,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from headstart import device, facts, identity, params, stage, tracking
+from headstart import device, facts, identity, params, stage, tasks, tracking
 from headstart.backbones.saving import load_model, save_model
 from headstart.data.prepared import Prepared, load
 from headstart.features import inputs, tokens
 from headstart.features.inputs import Cached
-from headstart.tasks import TASKS
-from headstart.training import loop, networks, optimization
+from headstart.training import followed, loop, networks, optimization
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint
 
@@ -24,7 +23,7 @@ def main() -> None:
     checkpoint = Checkpoint("train_head", identity.of_stage("train_head"))
     with tracking.run("train_head", settings) as run:
         head, history = train_head(settings, prepared, run.epoch, checkpoint)
-        summary = loop.summary(history)
+        summary = loop.summary(history, followed.OF_LABELS[prepared.labels])
         whole = networks.on_top(load_model(Path("models/backbone/backbone.keras")), head, "head_only")
         with stage.whole("models/head") as folder:
             known = tokens.save(vocabulary, folder)
@@ -35,7 +34,7 @@ def main() -> None:
         stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
         stage.write("plots/train_head.csv", loop.curves(history))
         checkpoint.remove()
-    print(loop.table("head", history))
+    print(loop.table("head", history, followed.OF_LABELS[prepared.labels]))
 
 
 def train_head(
@@ -48,7 +47,7 @@ def train_head(
     """The head, with the weights of its best epoch, and its history."""
     devices = device.share_work()
     keras.utils.set_random_seed(settings.seed)
-    task, given = TASKS[settings.task], settings.head
+    task, given = tasks.of(prepared), settings.head
     k = len(prepared.classes)
     views = {split: np.load(f"data/features/{split}.npy", mmap_mode="r") for split in ("train", "validation")}
     labels = {split: prepared.targets(split) for split in views}

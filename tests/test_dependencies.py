@@ -211,7 +211,7 @@ def test_every_parameter_that_a_stage_reads_is_declared(stage: str) -> None:
         # It hands the section on to the readers, which leave alone what only fetch_data reads.
         assert {name for name in names if name.startswith("data.")} == {
             f"data.{key}"
-            for key in ("path", "images", "columns", "header", "separator", "threshold", "classes", "on_leak")
+            for key in ("path", "images", "labels", "columns", "header", "separator", "threshold", "classes", "on_leak")
         }
         missing -= {"data"}
     assert not missing, f"dvc.yaml: {stage} would not run again after a change of {sorted(missing)}"

@@ -163,6 +163,26 @@ def test_a_key_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
             "features: views is 2 but augment is none; more than one view needs an augmentation",
         ),
         (
+            {"data.labels": "multi", "data.classes": None},
+            "data: threshold: 0.5 is given, but data.labels is multi; it must be null there: a threshold makes two "
+            "classes of a score, which is data.labels class",
+        ),
+        (
+            {"data.columns.label": ["a", "b"]},
+            "data: columns.label: 2 columns are given, but data.labels is class; allowed is one column, or data.labels "
+            "multi, where each is a class",
+        ),
+        (
+            {"data.labels": "score", "data.threshold": None, "data.classes": None, "head.class_weights": True},
+            "head.class_weights: true is given, but data.labels is score, where a score has no classes to weigh it by; "
+            "it must be false",
+        ),
+        (
+            {"data.labels": "score", "data.threshold": None, "data.classes": None, "fine_tune.label_smoothing": 0.1},
+            "fine_tune.label_smoothing: 0.1 is given, but data.labels is score: only the probabilities of classes can "
+            "be smoothed; it must be 0",
+        ),
+        (
             {"data.source": "https://example.org/a.zip", "data.sha256": None},
             "data: data.sha256 is null; a data.source needs the SHA-256 of its archive to be checked against",
         ),

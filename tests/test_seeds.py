@@ -91,4 +91,15 @@ def test_what_cannot_be_compared_is_a_sentence() -> None:
 
 def test_the_summary_takes_what_evaluate_writes() -> None:
     said = json.loads((Path(__file__).parents[1] / "metrics/evaluate.json").read_text())
-    assert len(seeds.summary([said, said]).splitlines()) == 1 + len(seeds.FIGURES)
+    assert len(seeds.summary([said, said]).splitlines()) == 1 + 5
+
+
+def test_other_label_kinds_are_summed_up_by_their_own_figures() -> None:
+    found = [
+        {"r2": r2, "mae": 1.5, "spearman": 0.9, "head_only": {"r2": 0.5}, "gain": {"r2": r2 - 0.5, "interval": [0, 1]}}
+        for r2 in (0.6, 0.7)
+    ]
+    lines = seeds.summary(found).splitlines()
+    assert len(lines) == 1 + 5
+    assert "R²" in lines[1]
+    assert "0.600  0.700 0.650" in lines[1]

@@ -24,10 +24,10 @@ Examples:
 def main(form: str, int8: bool, model: str, out: str) -> None:
     """Write the model as SavedModel, ONNX, OpenVINO and LiteRT, each held against Keras on the validation pictures.
 
-    The table says how large each is, how far its probabilities are from Keras' at most, how often the most probable
-    class is the same, the accuracy on the validation split, and how many pictures a second it takes here, one in a call
-    and 32. An export that differs from Keras by more than 0.001 is not left there, and the exit status is 1; int8 is
-    another model, and may differ.
+    The table says how large each is, how far its answers are from Keras' at most, how often the most probable class is
+    the same, the accuracy on the validation split (or what stands for it, where labels are several classes or scores),
+    and how many pictures a second it takes here, one in a call and 32. An export that differs from Keras by more than
+    0.001 is not left there, and the exit status is 1; int8 is another model, and may differ.
     """
     from headstart import export
     from headstart.stage import UserError

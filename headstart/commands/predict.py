@@ -56,11 +56,15 @@ def main(
 
     from headstart.inference import formats, inputs
     from headstart.inference.model import load, predict
+    from headstart.stage import UserError
 
     if form is None:
         ending = Path(output).suffix[1:].lower() if output else "table"
         form = ending if ending in FORMATS else "table"
     network = load(Path(model), engine, views)
+    labels = network.facts.get("labels", "class")
+    if top is not None and labels == "score":
+        raise UserError(f"--top {top}: the model in {model} answers with a score, not with classes; leave it out")
 
     def examples() -> Iterator[inputs.Example]:
         return inputs.examples(paths, network.facts["task"], sys.stdin.buffer, column)
@@ -79,7 +83,7 @@ def main(
             yield one
 
     with _written(output) as file:
-        for text in formats.FORMATS[form](counted(bar), network.classes, top):
+        for text in formats.FORMATS[form](counted(bar), network.classes, top, labels):
             file.write(text)
     if counts["failed"]:
         click.echo(f"{counts['failed']} of {sum(counts.values())} could not be read", err=True)

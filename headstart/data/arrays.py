@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
+from headstart.data.labels import joined, score
 from headstart.data.tables import split_name
 from headstart.stage import UserError
 
@@ -29,8 +30,12 @@ UNREADABLE = (
 NAMES_WITHOUT_SPLIT = (("images", "labels"), ("x", "y"))
 
 
-def read_arrays(path: Path) -> pd.DataFrame:
+def read_arrays(path: Path, kind: str = "class") -> pd.DataFrame:
     """One row per picture, as `readers.read` describes; the id is the split and the row, `train/000012`.
+
+    Args:
+        path: of the .npz.
+        kind: of the labels: class, multi or score.
 
     Raises:
         UserError: not an .npz, pickled content, no such arrays, shapes or types that are no pictures.
@@ -43,7 +48,7 @@ def read_arrays(path: Path) -> pd.DataFrame:
                     shape, _, dtype = _header(file)
                 with zipped.open(labels + ".npy") as file:
                     names, n = (
-                        _labels(path, labels, np.lib.format.read_array(file, allow_pickle=False)),
+                        _labels(path, labels, np.lib.format.read_array(file, allow_pickle=False), kind),
                         shape[0],
                     )
                 if dtype.kind not in "biuf" or len(shape) < 3 or shape[3:] not in ((), (1,), (3,), (4,)):
@@ -121,13 +126,21 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     return np.lib.format.read_array_header_2_0(file)
 
 
-def _labels(path: Path, name: str, labels: np.ndarray) -> list[str | None]:
-    """Class names of an array of shape (n,) or (n, 1); None for not-a-number."""
+def _labels(path: Path, name: str, labels: np.ndarray, kind: str) -> list[str | None]:
+    """Labels of an array of shape (n,) or (n, 1), of several classes (n, k); None for not-a-number."""
+    if kind == "multi":
+        return _several(path, name, labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "biufUS":
         found = f"{labels.dtype} of shape {labels.shape}"
-        raise UserError(f"{path}: {name} is {found}; one number or name for each image is needed")
+        hint = "; for a column of 0 and 1 per class, set data.labels to multi" if labels.ndim == 2 else ""
+        raise UserError(f"{path}: {name} is {found}; one number or name for each image is needed{hint}")
+    if kind == "score":
+        if labels.dtype.kind not in "biuf":
+            raise UserError(f"{path}: {name} is {labels.dtype}; data.labels score needs a number for each image")
+        plain = labels.astype(int) if labels.dtype.kind == "b" else labels
+        return [score(f"{path}, {name}, row {row}", cell) for row, cell in enumerate(plain.astype(str).tolist())]
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")
     values, which = np.unique(labels, return_inverse=True)
@@ -136,3 +149,11 @@ def _labels(path: Path, name: str, labels: np.ndarray) -> list[str | None]:
     else:
         names = [str(value) for value in values.tolist()]
     return [names[at] for at in which]
+
+
+def _several(path: Path, name: str, labels: np.ndarray) -> list[str | None]:
+    """The classes of each row of an array (n, k) of 0 and 1, called by their columns' numbers."""
+    if labels.ndim != 2 or labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise UserError(f"{path}: {name} is {found}; data.labels multi needs 0 or 1 in shape (images, classes)")
+    return [joined(path, [str(at) for at in np.flatnonzero(row)]) for row in labels]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from headstart.data.labels import members
 from headstart.stage import UserError
 
 
@@ -38,12 +39,14 @@ class Prepared(NamedTuple):
     examples: id, path, hash, label, group, split; all text, an absent value is "".
     contents: row i belongs to example i. Pictures are a uint8 [n, s, s, c] memory map, c is 1 if every picture is grey,
         else 3.
-    classes: class names in the order of the model's outputs.
+    classes: class names in the order of the model's outputs; of scores, the one name of all.
+    labels: their kind: class, multi or score.
     """
 
     examples: pd.DataFrame
     contents: np.ndarray | Texts
     classes: list[str]
+    labels: str = "class"
 
     def of(self, split: str) -> pd.DataFrame:
         """The examples of one split, indexed by their row in `contents`."""
@@ -61,9 +64,24 @@ class Prepared(NamedTuple):
         return self.contents
 
     def targets(self, split: str) -> np.ndarray:
-        """int64 [n_split]: each example's class as its number in `classes`."""
-        number = {name: i for i, name in enumerate(self.classes)}
-        return self.of(split)["label"].map(number).to_numpy(np.int64)
+        """Each example's label as a number: its class's in `classes`, int64 [n_split].
+
+        Of several classes float32 [n_split, classes], 1 for those that it is of, else 0; of scores float32 [n_split].
+        """
+        return numbers(self.of(split)["label"], self.classes, self.labels)
+
+
+def numbers(labels: "pd.Series[str]", classes: list[str], kind: str) -> np.ndarray:
+    """Labels of a kind as `Prepared.targets` has them."""
+    if kind == "score":
+        return labels.to_numpy(np.float64).astype(np.float32)
+    number = {name: i for i, name in enumerate(classes)}
+    if kind == "class":
+        return labels.map(number).to_numpy(np.int64)
+    found = np.zeros((len(labels), len(classes)), np.float32)
+    for row, label in enumerate(labels):
+        found[row, [number[name] for name in members(label)]] = 1
+    return found
 
 
 def load(folder: str | Path) -> Prepared:
@@ -72,7 +90,16 @@ def load(folder: str | Path) -> Prepared:
     # As text, whole: a class may be called 01, NA or null. As plain objects: equal ones are shared then, where pandas'
     # own strings take three times the memory, most of it pages that Arrow's pool does not give back.
     examples = pd.read_csv(folder / "examples.csv", dtype=object, keep_default_na=False)
-    return Prepared(examples, contents(folder), json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+    classes = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    return Prepared(examples, contents(folder), classes, _kind(folder))
+
+
+def _kind(folder: Path) -> str:
+    """The label kind among the facts of the inputs; one class an example goes without saying."""
+    try:
+        return str(json.loads((folder / "inputs.json").read_text(encoding="utf-8")).get("labels", "class"))
+    except FileNotFoundError:
+        return "class"
 
 
 def contents(folder: Path) -> np.ndarray | Texts:

@@ -5,14 +5,14 @@ Knows layouts and names; refuses to open a picture, which is `images`' work.
 
 import difflib
 import os
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from headstart import params
 from headstart.data.arrays import read_arrays
-from headstart.data.tables import SPLITS, read_table, split_name
+from headstart.data.labels import class_names
+from headstart.data.tables import read_table, split_name
 from headstart.stage import UserError
 
 COLUMNS = ["id", "path", "label", "group", "split", "reason"]
@@ -21,7 +21,6 @@ PICTURES = frozenset(
     for ending in "jpg jpeg jpe jfif png gif bmp dib tif tiff webp avif pbm pgm ppm pnm jp2 j2k".split()  # noqa: SIM905
 )
 TABLES = (".csv", ".tsv", ".tab", ".txt")
-FEWEST = len(SPLITS)  # examples of a class: one for each split
 
 
 def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
@@ -35,15 +34,16 @@ def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
 
     Raises:
         UserError: nothing there, nothing usable there, fewer than two classes, or fewer than three examples
-            of one.
+            of one; a folder per class where `data.labels` is another kind.
     """
     path = Path(data.path)
     if path.is_dir():
+        refuse_folders(path, data)
         examples, notes = read_folders(path, PICTURES, "pictures")
     elif not path.exists():
         raise UserError(f"data.path: {path} does not exist{nearest(path)}; paths start at the repository's root")
     elif path.suffix.lower() == ".npz":
-        examples, notes = read_arrays(path), []
+        examples, notes = read_arrays(path, data.labels), []
     elif path.suffix.lower() in TABLES:
         examples, notes = _read_paths(path, data)
     else:
@@ -58,40 +58,18 @@ def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
     return examples[COLUMNS], notes
 
 
-def class_names(labels: "pd.Series[str]", data: params.Data) -> list[str]:
-    """The classes in their order: by value if all are numbers, else as people sort (`b2` before `b10`).
-
-    The two classes of a threshold stay in the order of their scores, so that the second is the positive one.
+def refuse_folders(path: Path, data: params.Data) -> None:
+    """A folder per class says one class of each example, and nothing else.
 
     Raises:
-        UserError: fewer than two classes, or a class with fewer examples than there are splits.
+        UserError: `data.labels` is of another kind.
     """
-    counts = labels.value_counts()
-    numbers = _all_numbers(list(counts.index))
-    names = sorted(counts.index, key=lambda name: (float(name) if numbers else 0, _natural(name), name))
-    if set(names) == set(data.classes or ()):
-        names = list(data.classes or ())
-    if len(names) < 2:
-        found = f"only one class, {names[0]!r}" if names else "no example that has a label"
-        raise UserError(f"data.path: {data.path} holds {found}; two classes or more are needed")
-    if few := [name for name in names if counts[name] < FEWEST]:
-        hint = "; are they scores? then set data.threshold" if numbers and len(few) > 5 else ""
-        listed = _listed([f"{name!r} {counts[name]}" for name in few])
+    if data.labels != "class":
+        what = "any number of classes" if data.labels == "multi" else "a score"
         raise UserError(
-            f"data.path: {data.path}: {len(few)} of {len(names)} classes have fewer than {FEWEST} examples "
-            f"(one each for train, validation and test): {listed}; add some, or remove or merge classes{hint}"
+            f"data.path: {path} is a folder, which gives each example one class, but data.labels is {data.labels}; "
+            f"name a table there that gives each example {what}, or set data.labels to class"
         )
-    return names
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts digits by their value and letters without their case."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in parts]
-
-
-def _all_numbers(names: list[str]) -> bool:
-    return all(re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?", name) for name in names)
 
 
 def nearest(path: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from headstart.data.labels import Counted, counts
 from headstart.data.storing import About
 from headstart.data.tables import SPLITS
 
@@ -22,7 +23,7 @@ CLASSES, OF_A_CLASS, SETS, OF_A_SET, LINES = 60, 8, 24, 6, 200
 def page(
     examples: pd.DataFrame,
     show: Callable[[int, str], Markup],
-    classes: Sequence[str],
+    labels: Counted,
     quarantine: pd.DataFrame,
     conflicts: Sequence[Sequence[str]],
     notes: Sequence[str],
@@ -37,7 +38,7 @@ def page(
     Args:
         examples: id, path, hash, label, group, near, split.
         show: the HTML of an example, by its row and id.
-        classes: names, in their order.
+        labels: by what they are counted.
         quarantine: id, path, reason.
         conflicts: ids of examples with the same content and different labels.
         notes: what the user was told.
@@ -50,11 +51,10 @@ def page(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    counts = pd.crosstab(examples["label"], examples["split"]).reindex(index=list(classes), columns=list(SPLITS))
-    counts = counts.fillna(0).astype(int)
+    counted = counts(labels, examples["split"], SPLITS)
     table = {
         str(name): dict(zip(SPLITS, row, strict=True))
-        for name, row in zip(classes, counts.to_numpy().tolist(), strict=True)
+        for name, row in zip(labels.names, counted.to_numpy().tolist(), strict=True)
     }
     largest = max(sum(row.values()) for row in table.values())
     row_of = {name: at for at, name in enumerate(examples["id"])}
@@ -73,19 +73,20 @@ def page(
             "counts": table[name],
             "total": sum(table[name].values()),
             "widths": {split: 100 * n / largest for split, n in table[name].items()},
-            "some": shown(_some(examples, name)),
+            "some": shown(_some(examples, labels, name)),
         }
-        for name in list(classes)[:CLASSES]
+        for name in labels.names[:CLASSES]
     ]
     copies = _sets(examples, "hash")
     alike = [ids for ids in _sets(examples, "near") if len(set(examples["hash"].iloc[[row_of[i] for i in ids]])) > 1]
     return environment.get_template("report.html").render(
         splits=SPLITS,
-        total=counts.sum().to_dict(),
+        labels=labels,
+        total={split: int((examples["split"] == split).sum()) for split in SPLITS},
         examples=len(examples),
         groups=int(examples["group"].dropna().nunique()),
         bars=bars,
-        more_classes=len(classes) - len(bars),
+        more_classes=len(labels.names) - len(bars),
         about=about,
         many=many,
         same=same,
@@ -102,9 +103,9 @@ def page(
     )
 
 
-def _some(examples: pd.DataFrame, label: str) -> list[str]:
-    """Training examples of a class, evenly spread; the test split is not for looking at."""
-    ids = examples.loc[(examples["label"] == label) & (examples["split"] == "train"), "id"]
+def _some(examples: pd.DataFrame, labels: Counted, name: str) -> list[str]:
+    """Training examples that count for a name, evenly spread; the test split is not for looking at."""
+    ids = examples.loc[np.array([name in of for of in labels.of]) & (examples["split"] == "train"), "id"]
     return list(ids.iloc[np.unique(np.linspace(0, len(ids) - 1, min(OF_A_CLASS, len(ids))).astype(int))])
 
 

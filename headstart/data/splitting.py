@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from headstart.data.tables import SPLITS
 from headstart.stage import UserError
@@ -20,7 +21,14 @@ TRAIN, FREE = 0, -1  # the first of SPLITS, and a split not decided yet
 ALONG = (2, 1, 0)
 
 
-def assign(examples: pd.DataFrame, train: float, validation: float, test: float, seed: int) -> "pd.Series[str]":
+def assign(
+    examples: pd.DataFrame,
+    train: float,
+    validation: float,
+    test: float,
+    seed: int,
+    classes: Sequence[Sequence[str]] | None = None,
+) -> "pd.Series[str]":
     """Decide the split of each example.
 
     Examples of one `group`, with one `hash` (the same pixels) or of one `near` (about the same) stay together. They
@@ -36,14 +44,18 @@ def assign(examples: pd.DataFrame, train: float, validation: float, test: float,
     Args:
         examples: id, label, group, split, and hash and near if there are such columns.
         train, validation, test: shares, which add up to 1.
+        seed: of the lots.
+        classes: of each example, any number; each should reach each split, where examples of others allow, and must
+            reach train. None: its label alone, which must reach all three.
 
     Returns:
         A series of "train", "validation" and "test" on the examples' index.
 
     Raises:
-        UserError: a class that does not reach all three; given splits that leave out train.
+        UserError: a class that does not reach where it must; given splits that leave out train; a split without
+            examples.
     """
-    names, label = np.unique(examples["label"].to_numpy(str), return_inverse=True)
+    names, member = _membership([[label] for label in examples["label"]] if classes is None else classes)
     given = examples["split"].map({name: at for at, name in enumerate(SPLITS)}).fillna(FREE).to_numpy(int)
     shares = np.array([train, validation, test])
     split = given.copy()
@@ -66,17 +78,23 @@ def assign(examples: pd.DataFrame, train: float, validation: float, test: float,
     along = np.array(ALONG)
     ends = np.cumsum(shares[along] / shares.sum())
     split[free] = along[np.minimum(np.searchsorted(ends, lots[free], side="right"), len(along) - 1)]
-    _reach_all(split, label, units, lots, free, shares)
+    _reach_all(split, member, units, lots, free, shares)
 
-    counts = np.array([np.bincount(label[split == at], minlength=len(names)) for at in range(len(SPLITS))])
-    if (counts == 0).any():
-        short = int(np.flatnonzero((counts == 0).any(axis=0))[0])
-        of_it = label == short
+    counts = _counts(split, member)
+    missed = (counts == 0).any(axis=0) if classes is None else counts[TRAIN] == 0
+    if missed.any():
+        short = int(np.flatnonzero(missed)[0])
+        of_it = member[:, [short]].toarray().ravel() > 0
         raise UserError(
-            f"class {str(names[short])!r} does not reach every split: "
+            f"class {names[short]!r} does not reach {'every split' if classes is None else 'the training split'}: "
             + ", ".join(f"{counts[at, short]} in {name}" for at, name in enumerate(SPLITS))
             + f"; it has {of_it.sum()} examples in {len(np.unique(units[of_it]))} groups that stay together"
             + "; add examples, merge the class with another, or change groups or given splits"
+        )
+    if empty := [name for at, name in enumerate(SPLITS) if at not in split]:
+        raise UserError(
+            f"no example reaches {' and '.join(empty)}; there are {len(split)} in {len(np.unique(units))} groups that "
+            "stay together; add examples, or change groups or given splits"
         )
     return pd.Series(np.array(SPLITS, dtype=object)[split], index=examples.index, name="split")
 
@@ -115,22 +133,38 @@ def _lots(examples: pd.DataFrame, units: np.ndarray, seed: int) -> np.ndarray:
     return of_unit[units]
 
 
+def _membership(classes: Sequence[Sequence[str]]) -> tuple[list[str], sparse.csr_array]:
+    """Names of all classes in order, and int [n, classes]: 1 where an example is of a class."""
+    pairs = [(row, name) for row, of in enumerate(classes) for name in of]
+    names, columns = np.unique(np.array([name for _, name in pairs], dtype=str), return_inverse=True)
+    rows = np.array([row for row, _ in pairs], dtype=int)
+    shape = (len(classes), len(names))
+    return names.tolist(), sparse.csr_array((np.ones(len(pairs), dtype=int), (rows, columns)), shape=shape)
+
+
+def _counts(split: np.ndarray, member: sparse.csr_array) -> np.ndarray:
+    """Int [splits, classes]: examples of each."""
+    return np.array([member[np.flatnonzero(split == at)].sum(axis=0) for at in range(len(SPLITS))])
+
+
 def _reach_all(
-    split: np.ndarray, label: np.ndarray, units: np.ndarray, lots: np.ndarray, free: np.ndarray, shares: np.ndarray
-) -> None:
+    split: np.ndarray, member: sparse.csr_array, units: np.ndarray, lots: np.ndarray, free: np.ndarray,
+    shares: np.ndarray,
+) -> None:  # fmt: skip
     """Give each split with a share an example of each class, where some can be spared; `split` is changed in place."""
     allowed = [at for at in ALONG if shares[at] > 0]
-    counts = np.array([np.bincount(label[split == at], minlength=label.max() + 1) for at in range(len(SPLITS))])
+    counts, of_class = _counts(split, member), member.tocsc()
     ends = np.cumsum([shares[at] / shares.sum() for at in allowed])
     for at, start, end in zip(allowed, ends - shares[allowed] / shares.sum(), ends, strict=True):
         for short in np.flatnonzero(counts[at] == 0):
-            rows = np.flatnonzero(free & (label == short))
+            rows = np.sort(of_class.indices[of_class.indptr[short] : of_class.indptr[short + 1]])
+            rows = rows[free[rows]]
             away = np.maximum(start - lots[rows], lots[rows] - end)
             for row in rows[np.lexsort((lots[rows], away))]:
                 unit = np.flatnonzero(units == units[row])
-                present, n = np.unique(label[unit], return_counts=True)
-                if (counts[split[row], present] > n).all():
-                    counts[split[row], present] -= n
-                    counts[at, present] += n
+                n = member[unit].sum(axis=0)
+                if (counts[split[row]] > n)[n > 0].all():
+                    counts[split[row]] -= n
+                    counts[at] += n
                     split[unit] = at
                     break

@@ -6,12 +6,13 @@ Knows text and columns; refuses to know what a path leads to, beyond asking whet
 import csv
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from headstart import params
+from headstart.data import labels
 from headstart.stage import UserError
 
 # In this order: tabs and semicolons hardly occur in every line of anything else, commas and blanks do.
@@ -50,7 +51,7 @@ def read_table(path: Path, data: params.Data, is_picture: Callable[[str], bool])
 
     Returns:
         The columns line (int), path, label, group, split (str, None where empty), in the file's order; and
-        notes for the user. Labels are classes: a score has gone through `data.threshold`.
+        notes for the user. Labels are as `labels.read` has them; a score has gone through `data.threshold`.
 
     Raises:
         UserError: not text, no or uneven columns, a column that is not there, an unknown split, a score that is no
@@ -72,9 +73,13 @@ def read_table(path: Path, data: params.Data, is_picture: Callable[[str], bool])
     if not rows:
         raise UserError(f"{path}: holds a header and nothing below it")
     found = find_columns(path, data.columns, names, width, USUAL_NAMES)
+    several = label_columns(path, data.columns, names, width)
     for key in ("path", "label"):
         if key not in found:
-            found[key] = next(at for at in range(width) if at not in found.values())
+            free = [at for at in range(width) if at not in found.values() and at not in several]
+            if not free:
+                raise UserError(f"{path}: no column is left for the {key}; name it in data.columns.{key}")
+            found[key] = free[0]
     found = {key: found[key] for key in USUAL_NAMES if key in found}
     table = pd.DataFrame({"line": [line for line, _ in rows]})
     for key in USUAL_NAMES:
@@ -86,11 +91,37 @@ def read_table(path: Path, data: params.Data, is_picture: Callable[[str], bool])
     notes = []
     if names:
         notes.append(f"{path.name}: " + ", ".join(f"{key} from column {names[at]!r}" for key, at in found.items()))
-    if data.threshold is not None:
-        table["label"] = two_classes(path, table, data.threshold, data.classes)
-        counts = ", ".join(f"{label} {count}" for label, count in table["label"].value_counts().items())
+    flags = {names[at] if names else str(at): [row[at] for _, row in rows] for at in several}
+    table["label"], said = labels_in(path, table, flags, data)
+    return table, notes + said
+
+
+def labels_in(
+    path: Path, table: pd.DataFrame, columns: Mapping[str, Sequence[str | None]], data: params.Data
+) -> tuple["pd.Series[str]", list[str]]:
+    """The labels of a table's rows, and notes for the user.
+
+    Args:
+        path: for messages.
+        table: columns line and label, the cell.
+        columns: of 0 and 1, by their names, each of which is a class; where there are some, they are the labels.
+        data: says what the cells mean.
+
+    Raises:
+        UserError: as `two_classes`, `labels.read` and `labels.flags`.
+    """
+    lines, notes = table["line"].tolist(), []
+    found: Sequence[str | None]
+    if columns:
+        found = labels.flags(path, lines, columns)
+        notes.append(f"{path.name}: a class from each of the columns {', '.join(map(repr, columns))}")
+    elif data.threshold is not None:
+        found = two_classes(path, table, data.threshold, data.classes)
+        counts = ", ".join(f"{label} {count}" for label, count in pd.Series(found).value_counts().items())
         notes.append(f"data.threshold {data.threshold:g} makes two classes of the labels: {counts}; null keeps them")
-    return table, notes
+    else:
+        found = labels.read(path, lines, table["label"].tolist(), data)
+    return pd.Series(found, index=table.index, dtype=object), notes
 
 
 def _some_lines(table: pd.DataFrame) -> str:
@@ -161,6 +192,8 @@ def find_columns(
 ) -> dict[str, int]:
     """Position of each column there is: as asked for, else as the file itself hints, else by usual names.
 
+    Of several label columns, the first.
+
     Args:
         path: for messages.
         asked: columns by name or number.
@@ -177,22 +210,37 @@ def find_columns(
     found: dict[str, int] = {}
     for key, others in usual_names.items():
         column = getattr(asked, key)
-        if isinstance(column, int):
-            if column >= width:
-                raise UserError(f"data.columns.{key}: {column} is given, {path} has columns 0 to {width - 1}")
-            found[key] = column
-        elif column is not None:
-            if column not in plain:
-                there = ", ".join(plain) or f"no names, only numbers 0 to {width - 1}: there is no header"
-                close = difflib.get_close_matches(column, plain, n=1, cutoff=0.5)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise UserError(f"data.columns.{key}: {path} has no column {column!r}; it has {there}{hint}")
-            found[key] = plain.index(column)
+        if column is not None:
+            found[key] = _position(path, key, column[0] if isinstance(column, list) else column, plain, width)
         elif hints and key in hints:
             found[key] = hints[key]
         elif match := [name for name in others.split() if name in usual]:
             found[key] = usual.index(match[0])
     return found
+
+
+def _position(path: Path, key: str, column: int | str, names: list[str], width: int) -> int:
+    """Where a column that is asked for stands."""
+    if isinstance(column, int):
+        if column >= width:
+            raise UserError(f"data.columns.{key}: {column} is given, {path} has columns 0 to {width - 1}")
+        return column
+    if column not in names:
+        there = ", ".join(names) or f"no names, only numbers 0 to {width - 1}: there is no header"
+        close = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"data.columns.{key}: {path} has no column {column!r}; it has {there}{hint}")
+    return names.index(column)
+
+
+def label_columns(path: Path, asked: params.Columns, names: list[str] | None, width: int) -> list[int]:
+    """Positions of several label columns, where `data.columns.label` lists some.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    listed = asked.label if isinstance(asked.label, list) else []
+    return [_position(path, "label", column, [name.strip() for name in names or []], width) for column in listed]
 
 
 def given_splits(path: Path, table: pd.DataFrame) -> pd.Series:

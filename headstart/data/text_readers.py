@@ -10,7 +10,8 @@ import pandas as pd
 
 from headstart import params
 from headstart.data import readers
-from headstart.data.readers import class_names, nearest
+from headstart.data.labels import class_names
+from headstart.data.readers import nearest, refuse_folders
 from headstart.data.tables import split_name
 from headstart.data.text_tables import ENDINGS, read_table
 from headstart.stage import UserError
@@ -28,7 +29,8 @@ def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
         row is its file's name and its number.
 
     Raises:
-        UserError: nothing there, nothing usable there, fewer than two classes, or fewer than three examples of one.
+        UserError: nothing there, nothing usable there, fewer than two classes, or fewer than three examples of one; a
+            folder per class where `data.labels` is another kind.
     """
     path = Path(data.path)
     if not path.exists():
@@ -36,6 +38,7 @@ def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
     if path.is_dir() and (tables := _tables_in(path)):
         path = tables
     if path.is_dir():
+        refuse_folders(path, data)
         examples, notes = readers.read_folders(path, FILES, "texts")
         examples["text"] = examples["pair"] = None
         if data.threshold is not None:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from headstart import params
 from headstart.data import encodings
-from headstart.data.tables import SEPARATORS, USUAL_NAMES, find_columns, given_splits, two_classes
+from headstart.data.labels import MEMBER_END
+from headstart.data.tables import SEPARATORS, USUAL_NAMES, find_columns, given_splits, label_columns, labels_in
 from headstart.stage import UserError
 
 JSON = (".json", ".jsonl", ".ndjson")
@@ -65,7 +66,7 @@ def read_table(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
 
     Returns:
         The columns line (int), text, pair, label, group, split (str, None where empty), in the file's order; and notes
-        for the user. Labels are classes: a score has gone through `data.threshold`.
+        for the user. Labels are as `labels.read` has them; a score has gone through `data.threshold`.
 
     Raises:
         UserError: not readable as what its ending says, uneven columns, a column that is not there or can't be told, an
@@ -88,11 +89,10 @@ def read_table(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
         for key, at in found.items()
     )
     notes.append(f"{path.name}: {', '.join(said)}")
-    if data.threshold is not None:
-        table["label"] = two_classes(path, table, data.threshold, data.classes)
-        counts = ", ".join(f"{label} {count}" for label, count in table["label"].value_counts().items())
-        notes.append(f"data.threshold {data.threshold:g} makes two classes of the labels: {counts}; null keeps them")
-    return table, notes
+    several = label_columns(path, data.columns, rows.names, len(rows.names or rows.cells[0]))
+    columns = {rows.names[at] if rows.names else str(at): [row[at] for row in rows.cells] for at in several}
+    table["label"], more = labels_in(path, table, columns, data)
+    return table, notes + more
 
 
 def read_texts(path: Path, column: str | None) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -109,8 +109,9 @@ def read_texts(path: Path, column: str | None) -> Iterator[tuple[int, tuple[str,
         "text": int(column) if column and column.isdecimal() else column
     }
     data = params.Data(
-        source=None, sha256=None, path=str(path), images=".", columns=params.Columns.model_validate(asked), header=None,
-        separator="auto", threshold=None, classes=None, on_leak="warn", max_tokens=8,
+        source=None, sha256=None, path=str(path), images=".", labels="class",
+        columns=params.Columns.model_validate(asked), header=None, separator="auto", threshold=None, classes=None,
+        on_leak="warn", max_tokens=8,
     )  # fmt: skip
     rows, found = _found(path, data, ("text",))
     columns = [found[key] for key in ("text", "pair") if key in found]
@@ -121,26 +122,28 @@ def read_texts(path: Path, column: str | None) -> Iterator[tuple[int, tuple[str,
 def _found(path: Path, data: params.Data, needed: tuple[str, ...]) -> tuple[Rows, dict[str, int]]:
     """A table's rows, and where its columns are."""
     if path.suffix.lower() in PARQUET:
-        rows = _parquet(path)
+        rows = _parquet(path, data.labels == "multi")
     elif path.suffix.lower() in JSON:
-        rows = _json(path)
+        rows = _json(path, data.labels == "multi")
     else:
         rows = _delimited(path, data, len(needed))
     if not rows.cells:
         raise UserError(f"{path}: holds no rows; a table needs a row with {' and '.join(needed)} for each example")
     width = len(rows.names or rows.cells[0])
     found = find_columns(path, data.columns, rows.names, width, TEXT_COLUMNS, rows.hints)
-    found = _guessed(path, rows, found, needed)
+    found = _guessed(path, rows, found, needed, label_columns(path, data.columns, rows.names, width))
     names = [name.strip().lower() for name in rows.names or []]
     if "pair" not in found and names and (second := PAIRS.get(names[found["text"]])) in names:
         found["pair"] = names.index(second)
     return rows, {key: found[key] for key in TEXT_COLUMNS if key in found}
 
 
-def _guessed(path: Path, rows: Rows, found: dict[str, int], needed: tuple[str, ...]) -> dict[str, int]:
+def _guessed(
+    path: Path, rows: Rows, found: dict[str, int], needed: tuple[str, ...], taken: list[int]
+) -> dict[str, int]:
     """The same, with text and label guessed where no name tells them: the longest cells, the fewest different ones."""
     width = len(rows.names or rows.cells[0])
-    free = [at for at in range(width) if at not in found.values()]
+    free = [at for at in range(width) if at not in found.values() and at not in taken]
     if "text" not in found and free:
         found["text"] = max(free, key=lambda at: (sum(len(row[at] or "") for row in rows.cells), -at))
         free.remove(found["text"])
@@ -157,8 +160,10 @@ def _guessed(path: Path, rows: Rows, found: dict[str, int], needed: tuple[str, .
     return found
 
 
-def _cell(value: Any) -> str | None:
-    """A value of JSON or Parquet as a table's cell: a class is called 3, not 3.0."""
+def _cell(value: Any, lists: bool) -> str | None:
+    """A value of JSON or Parquet as a table's cell: a class is called 3, not 3.0; with `lists` one may be several."""
+    if lists and isinstance(value, list):
+        return "".join(f"{_cell(one, False) or ''}{MEMBER_END}" for one in value)
     if value is None or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, bool):
@@ -168,7 +173,7 @@ def _cell(value: Any) -> str | None:
     return value if isinstance(value, str) else str(value)
 
 
-def _parquet(path: Path) -> Rows:
+def _parquet(path: Path, lists: bool) -> Rows:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -177,11 +182,11 @@ def _parquet(path: Path) -> Rows:
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not readable as Parquet: {' '.join(str(error).split())[:200]}") from None
     columns = [table.column(at).to_pylist() for at in range(table.num_columns)]
-    cells = [[_cell(value) for value in row] for row in zip(*columns, strict=True)]
+    cells = [[_cell(value, lists) for value in row] for row in zip(*columns, strict=True)]
     return Rows(list(table.column_names), list(range(1, len(cells) + 1)), cells, {}, [])
 
 
-def _json(path: Path) -> Rows:
+def _json(path: Path, lists: bool) -> Rows:
     """An object a line, or one list of objects."""
     text, notes = _text(path)
     objects: list[tuple[int, Any]] = []
@@ -198,7 +203,7 @@ def _json(path: Path) -> Rows:
     if odd := [line for line, value in objects if not isinstance(value, dict)]:
         raise UserError(f'{path}, line {odd[0]}: an object such as {{"text": …, "label": …}} is needed')
     names = list(dict.fromkeys(key for _, value in objects for key in value))
-    cells = [[_cell(value.get(name)) for name in names] for _, value in objects]
+    cells = [[_cell(value.get(name), lists) for name in names] for _, value in objects]
     return Rows(names, [line for line, _ in objects], cells, {}, notes)
 
 
@@ -329,7 +334,8 @@ def _has_header(parsed: list[tuple[int, list[str]]], data: params.Data) -> bool:
     """
     first = [cell.strip() for cell in parsed[0][1]]
     below = [row for _, row in parsed[1:]]
-    asked = {getattr(data.columns, key) for key in TEXT_COLUMNS}
+    listed = data.columns.label if isinstance(data.columns.label, list) else [data.columns.label]
+    asked = {*listed, *(getattr(data.columns, key) for key in TEXT_COLUMNS if key != "label")}
     usual = {name for key in ("text", "label", "split") for name in TEXT_COLUMNS[key].split()} | set(PAIRS.values())
     if any(name in asked for name in first):
         return True

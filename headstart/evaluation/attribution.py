@@ -38,11 +38,23 @@ class Dense(NamedTuple):
     bias: NDArray[np.floating]
 
 
-Explain = Callable[[Any, Any, NDArray[np.integer], NDArray[np.integer]], Explained]
+# A network's answers [b, k] -> scores [b, k or more] whose differences mean something. A last column that is always 0
+# lets the number -1 stand for no output at all.
+Additive = Callable[[NDArray[np.floating]], NDArray[np.floating]]
+Explain = Callable[[Any, Any, NDArray[np.integer], NDArray[np.integer], Additive], Explained]
+
+
+def log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of probabilities, as scores whose differences are those of the logits."""
+    return np.log(np.asarray(probabilities, np.float64).clip(1e-12))
 
 
 def pictures(
-    network: Any, shown: NDArray[np.uint8], predicted: NDArray[np.integer], truth: NDArray[np.integer]
+    network: Any,
+    shown: NDArray[np.uint8],
+    predicted: NDArray[np.integer],
+    truth: NDArray[np.integer],
+    additive: Additive = log,
 ) -> Explained:
     """Class activation maps of the predicted class against the true one.
 
@@ -57,7 +69,8 @@ def pictures(
         network: Keras; float32 pictures [b, s, s, 3] -> probabilities, its layer `embedding` the global average pooling
             that the head reads.
         shown: uint8 [m, s, s, c], c is 1 or 3.
-        predicted, truth: int [m], class numbers.
+        predicted, truth: int [m], class numbers; -1: none, so that what spoke for one output is told by itself.
+        additive: is not needed: the head's last layer is read without its softmax or sigmoid.
 
     Returns:
         `pictures`, at most `THUMBNAIL` pixels a side, and `evidence`: positive where it spoke for the mistake.
@@ -94,13 +107,14 @@ def slope(
     Args:
         embeddings: float [m, d].
         head: the layers, the last one without its softmax.
-        towards, against: int [m], the classes whose logits are subtracted.
+        towards, against: int [m], the classes whose logits are subtracted; -1: none.
     """
     x, open_units = embeddings, []
     for layer in head[:-1]:
         x = np.maximum(x @ layer.weights + layer.bias, 0)
         open_units.append(x > 0)
-    gradient = (head[-1].weights[:, towards] - head[-1].weights[:, against]).T
+    weights = np.pad(head[-1].weights, ((0, 0), (0, 1)))  # -1 is a column of zeros
+    gradient = (weights[:, towards] - weights[:, against]).T
     for layer, units in zip(reversed(head[:-1]), reversed(open_units), strict=True):
         gradient = (gradient * units) @ layer.weights.T
     return gradient
@@ -112,7 +126,13 @@ def _smaller(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(image.resize((side, side), Image.Resampling.BOX)).reshape(side, side, picture.shape[2])
 
 
-def texts(network: Any, shown: Sequence[Any], predicted: NDArray[np.integer], truth: NDArray[np.integer]) -> Explained:
+def texts(
+    network: Any,
+    shown: Sequence[Any],
+    predicted: NDArray[np.integer],
+    truth: NDArray[np.integer],
+    additive: Additive = log,
+) -> Explained:
     """What each word did for the predicted class against the true one, by leaving it out.
 
     The logarithm of the predicted class's odds against the true one, less the same without the word (Li et al. 2016,
@@ -123,7 +143,8 @@ def texts(network: Any, shown: Sequence[Any], predicted: NDArray[np.integer], tr
         network: Keras; int32 ids [b, tokens] -> probabilities.
         shown: of each mistake the ids, int32 [tokens], the word that each belongs to (None: to none), the words, and
             the id that fills a text up.
-        predicted, truth: int [m], class numbers.
+        predicted, truth: int [m], class numbers; -1: none.
+        additive: of the network's answers.
 
     Returns:
         For each mistake `tokens`: a list of [word, evidence].
@@ -141,7 +162,7 @@ def texts(network: Any, shown: Sequence[Any], predicted: NDArray[np.integer], tr
             for row, kept in zip(ids, without[start : start + BATCH], strict=False):
                 row[:] = text.padding
                 row[: len(kept)] = kept
-            found = np.log(np.asarray(network.predict_on_batch(ids), np.float64).clip(1e-12))
+            found = additive(network.predict_on_batch(ids))
             odds.append(found[:, towards] - found[:, against])
         scores = np.concatenate(odds)[: len(without)]
         evidence = (scores[0] - scores[1:]) / together

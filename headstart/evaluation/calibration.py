@@ -4,9 +4,11 @@ Refuses to know networks: works on probabilities, from which a softmax's logits 
 ignores anyway.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
@@ -93,6 +95,11 @@ def report(
         "nll": {"before": round(_nll(truth, before), 6), "after": round(_nll(truth, after), 6)},
         "ece": {"before": round(error(truth, before), 6), "after": round(error(truth, after), 6)},
     }, after
+
+
+def plots(truth: NDArray[np.integer], models: Mapping[str, NDArray[np.floating]]) -> dict[str, pd.DataFrame]:
+    """File name -> table: the reliability of each of `models`, usually before and after temperature scaling."""
+    return {f"calibration/{name}.csv": curves.reliability(truth, p).round(6) for name, p in models.items()}
 
 
 def _nll(truth: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float:

@@ -79,11 +79,24 @@ def mean(of: Mapping[int, Curve]) -> Curve:
     )
 
 
+def followed(history: pd.DataFrame) -> list[str]:
+    """The figures in a table of epochs that both training and validation have: the loss, and one more."""
+    return [name for name in map(str, history) if f"val_{name}" in history]
+
+
 def side_by_side(grid: str, models: Mapping[str, Mapping[int, Curve]]) -> pd.DataFrame:
     """A column of `GRID`, then each model's mean curve; no rows if no class has a curve."""
     known = all(models.values())
     columns: dict[str, Any] = {model: mean(of).rates if known else [] for model, of in models.items()}
     return pd.DataFrame({grid: GRID if known else [], **columns})
+
+
+def from_corner(roc: pd.DataFrame) -> pd.DataFrame:
+    """ROC curves of `side_by_side` for a plot: with that of guessing, from the corner even where they rise at once."""
+    if not len(roc):
+        return roc
+    roc = roc.assign(random=roc["false_positive_rate"])
+    return pd.concat([roc.iloc[:1] * 0, roc], ignore_index=True)
 
 
 def reliability(truth: NDArray[np.integer], probabilities: NDArray[np.floating]) -> pd.DataFrame:

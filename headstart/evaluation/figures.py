@@ -36,12 +36,12 @@ def figures(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -
     Raises:
         ValueError: as `metrics.checked`.
     """
-    labels = [_literal(label) for label in labels]
+    literal = [_literal(label) for label in labels]
     return {
-        "confusion": confusion(truth, models, labels),
+        "confusion": confusion(truth, models, literal),
         "roc": roc(truth, models, labels),
         "precision_recall": precision_recall(truth, models, labels),
-        "reliability": reliability(truth, models, labels),
+        "reliability": reliability(truth, models, literal),
     }
 
 
@@ -71,21 +71,32 @@ def confusion(truth: NDArray[np.integer], models: Models, labels: Sequence[str])
 
 def roc(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> Figure:
     """Each model's curve (the mean over classes, if more than two), and thinly the first model's classes."""
-    figure, axes = _square("false-positive rate", "true-positive rate", f"ROC{_of(labels)}")
+    return roc_curves({name: curves.roc(truth, p) for name, p in models.items()}, labels, _of(labels))
+
+
+def roc_curves(found: Mapping[str, Mapping[int, curves.Curve]], labels: Sequence[str], of: str) -> Figure:
+    """ROC curves by model and class; `of` ends the title."""
+    figure, axes = _square("false-positive rate", "true-positive rate", f"ROC{of}")
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="chance")
-    found = {name: curves.roc(truth, p) for name, p in models.items()}
-    _draw(axes, found, labels, corner=True, area="area under the curve")
+    _draw(axes, found, [_literal(label) for label in labels], corner=True, area="area under the curve")
     return figure
 
 
 def precision_recall(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) -> Figure:
     """As `roc`; guessing reaches the share of positives, the dotted line (a mean over classes)."""
-    figure, axes = _square("recall", "precision", f"Precision–recall{_of(labels)}")
     found = {name: curves.precision_recall(truth, p) for name, p in models.items()}
     positives = [float(np.mean(np.asarray(truth) == c)) for c in next(iter(found.values()))]
-    if positives:
-        axes.axhline(float(np.mean(positives)), color="0.6", lw=1, ls=":", label="chance")
-    _draw(axes, found, labels, corner=False, area="average precision")
+    return recall_curves(found, labels, _of(labels), float(np.mean(positives)) if positives else None)
+
+
+def recall_curves(
+    found: Mapping[str, Mapping[int, curves.Curve]], labels: Sequence[str], of: str, chance: float | None
+) -> Figure:
+    """Precision over recall by model and class; `of` ends the title, `chance` is the precision of guessing."""
+    figure, axes = _square("recall", "precision", f"Precision–recall{of}")
+    if chance is not None:
+        axes.axhline(chance, color="0.6", lw=1, ls=":", label="chance")
+    _draw(axes, found, [_literal(label) for label in labels], corner=False, area="average precision")
     return figure
 
 
@@ -124,6 +135,27 @@ def reliability(truth: NDArray[np.integer], models: Models, labels: Sequence[str
     return figure
 
 
+def scatter(truth: NDArray[np.floating], models: Mapping[str, NDArray[np.floating]], name: str) -> Figure:
+    """Each model's scores over the true ones; on the dotted line they are the same.
+
+    Args:
+        truth: float [n].
+        models: name -> float [n].
+        name: of the scores.
+    """
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained", dpi=120)
+    axes = figure.add_subplot()
+    _plain(axes)
+    every = np.concatenate([truth, *models.values()])
+    ends = [float(every.min()), float(every.max())]
+    axes.plot(ends, ends, color="0.6", lw=1, ls=":", label="ideal")
+    for i, (model, answers) in reversed(list(enumerate(models.items()))):  # the first on top
+        axes.plot(truth, answers, ls="", marker="ox"[i % 2], ms=4, alpha=0.6, color=_COLOURS[i], label=_spoken(model))
+    axes.set(xlabel=f"true {_literal(name)}", ylabel="predicted", title=f"Predicted and true, n = {len(truth)}")
+    axes.legend(frameon=False)
+    return figure
+
+
 def mistakes(table: pd.DataFrame, arrays: Mapping[str, NDArray[Any]]) -> Figure:
     """The pictures that were predicted wrongly, each beside itself under its heat map.
 
@@ -151,7 +183,8 @@ def mistakes(table: pd.DataFrame, arrays: Mapping[str, NDArray[Any]]) -> Figure:
             heat, cmap="PuOr_r", norm=CenteredNorm(halfrange=max(float(np.abs(heat).max()), 1e-9)), alpha=0.55,
             interpolation="bilinear", extent=(across + side, across + 2 * side, down + side, down), zorder=1,
         )  # fmt: skip
-        said = f"{row['predicted']} {row['probability']:.2f}, labelled {row['truth']}"
+        sure = f" {row['probability']:.2f}" if "probability" in row else ""
+        said = f"{row['predicted']}{sure}, labelled {row['truth']}"
         said = _literal(said if len(said) < 50 else f"{said[:47]}…")
         axes.text(across, down - gap / 4, said, fontsize=7)
     axes.imshow(sheet, zorder=0, extent=(0, sheet.shape[1], sheet.shape[0], 0))
@@ -160,21 +193,21 @@ def mistakes(table: pd.DataFrame, arrays: Mapping[str, NDArray[Any]]) -> Figure:
 
 
 def learning(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Loss and accuracy by epoch, a row for each training that had epochs.
+    """The loss and what else was followed by epoch, a row for each training that had epochs.
 
     Args:
-        histories: name -> epoch, loss, accuracy, val_loss, val_accuracy.
+        histories: name -> epoch, loss, accuracy or another figure, val_loss, val_accuracy.
     """
     shown = {name: history for name, history in histories.items() if len(history)}
     figure = Figure(figsize=(8.4, 3.0 * max(1, len(shown))), layout="constrained", dpi=120)
     grid = figure.subplots(max(1, len(shown)), 2, squeeze=False)
     for (name, history), row in zip(shown.items(), grid, strict=False):
-        for axes, kind in zip(row, ("loss", "accuracy"), strict=True):
+        for axes, kind in zip(row, curves.followed(history), strict=True):
             _plain(axes)
             for i, (column, label) in enumerate(((kind, "training"), (f"val_{kind}", "validation"))):
                 axes.plot(history["epoch"], history[column], color=_COLOURS[i], ls=_STYLES[i], marker=".", label=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set(xlabel="epoch", ylabel=kind, title=f"{_spoken(name)}: {kind}")
+            axes.set(xlabel="epoch", ylabel=_spoken(kind), title=f"{_spoken(name)}: {_spoken(kind)}")
         row[0].legend(frameon=False)
     return figure
 
@@ -190,7 +223,7 @@ def _spoken(name: str) -> str:
 
 
 def _of(labels: Sequence[str]) -> str:
-    return f" of {labels[1]}" if len(labels) == 2 else ", one class against the rest"
+    return f" of {_literal(labels[1])}" if len(labels) == 2 else ", one class against the rest"
 
 
 def _plain(axes: Axes) -> None:

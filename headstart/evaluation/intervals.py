@@ -5,12 +5,13 @@ Refuses to know the uncertainty of training: an interval says what another test 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from headstart.evaluation.metrics import FIGURES, checked, scored_classes
+from headstart.evaluation import classification
+from headstart.evaluation.kinds import Kind
 
 # Resamples are drawn in blocks of about this many weights: 32 MB as float64, and a handful such arrays exist.
 _BLOCK = 4_000_000
@@ -32,12 +33,13 @@ def interval(values: NDArray[np.floating], level: float = 0.95) -> tuple[float, 
 
 
 def bootstrap(
-    truth: NDArray[np.integer],
+    truth: NDArray[Any],
     probabilities: Mapping[str, NDArray[np.floating]],
     *,
     groups: Sequence[object] | NDArray[np.generic] | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    kind: Kind = classification,
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """The models' figures in bootstrap resamples of the test examples, the same resamples for each model.
 
@@ -53,28 +55,28 @@ def bootstrap(
     the time grows with n * resamples * (2 + classes, for roc_auc), the memory does not grow.
 
     Args:
-        truth: int [n].
-        probabilities: model -> float [n, k].
+        truth: int [n], or what the label kind has instead.
+        probabilities: model -> float [n, k], likewise.
         groups: [n], equal for examples of one group; None: each example for itself.
         resamples: how many to draw.
         seed: of the draws.
+        kind: of the labels.
 
     Returns:
-        model -> figure (`FIGURES`) -> float64 [resamples], NaN where it is undefined.
+        model -> figure -> float64 [resamples], NaN where it is undefined.
 
     Raises:
-        ValueError: as `metrics.checked`, or `groups` is of another length.
+        ValueError: as the kind's `counters`, or `groups` is of another length.
     """
-    models = {name: checked(truth, p) for name, p in probabilities.items()}
+    counters = {name: kind.counters(truth, p) for name, p in probabilities.items()}
     if groups is None:
         member = np.arange(len(truth))
     else:
         member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     if len(member) != len(truth):
         raise ValueError(f"{len(member)} groups are given for {len(truth)} examples")
-    counters = {name: _Counters(t, p) for name, (t, p) in models.items()}
     values: dict[str, dict[str, list[NDArray[np.float64]]]] = {
-        name: {figure: [] for figure in FIGURES} for name in models
+        name: {figure: [] for figure in kind.FIGURES.names} for name in counters
     }
     for weights in _weights(member, resamples, np.random.default_rng(seed)):
         for name, counter in counters.items():
@@ -92,74 +94,3 @@ def _weights(member: NDArray[np.intp], resamples: int, rng: np.random.Generator)
         drawn = rng.integers(0, units, size=(b, units)) + np.arange(b)[:, None] * units
         counts = np.bincount(drawn.ravel(), minlength=b * units).reshape(b, units)
         yield counts.T.astype(np.float64)[member]
-
-
-def _divided(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quotient, NaN where b is 0."""
-    return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), np.nan), where=b > 0)
-
-
-def _mean(a: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean [b] over the defined rows of a [c, b]; NaN where none is."""
-    defined = ~np.isnan(a)
-    return _divided(np.where(defined, a, 0.0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
-
-
-class _Counters:
-    """One model's predictions as sparse matrices; products with weights [n, b] hold all that figures need."""
-
-    def __init__(self, truth: NDArray[np.intp], probabilities: NDArray[np.float64]) -> None:
-        n, k = probabilities.shape
-        every = np.arange(n)
-        predicted = probabilities.argmax(axis=1)
-        hit = np.flatnonzero(predicted == truth)
-        self.k = k
-        # Rows 0..k-1 count the true classes, the next k the predicted ones, the last k those that are both.
-        self.counts = _indicator(
-            np.concatenate([truth, k + predicted, 2 * k + truth[hit]]),
-            np.concatenate([every, every, hit]),
-            (3 * k, n),
-        )
-        # As in scikit-learn, a probability of zero costs as much as the smallest step of float64.
-        self.loss = -np.log(np.clip(probabilities[every, truth], np.finfo(np.float64).eps, 1.0))
-        self.rankings = [_ranking(truth == c, probabilities[:, c]) for c in scored_classes(truth, k)]
-
-    def figures(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Each figure [b] under the weights [n, b]."""
-        true, predicted, hits = np.split(self.counts @ weights, [self.k, 2 * self.k])
-        total = true.sum(axis=0)
-        areas = [_area(segments @ weights, positives @ weights) for segments, positives in self.rankings]
-        return {
-            "accuracy": hits.sum(axis=0) / total,
-            "balanced_accuracy": _mean(_divided(hits, true)),
-            "f1_macro": _mean(_divided(2 * hits, true + predicted)),
-            "roc_auc": _mean(np.array(areas)) if areas else np.full(weights.shape[1], np.nan),
-            "log_loss": self.loss @ weights / total,
-        }
-
-
-def _indicator(rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, int]) -> sparse.csr_array:
-    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
-
-
-def _ranking(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Two matrices [segments, n]: who is in which stretch of the ranking, and the positives of that.
-
-    Examples of equal score share a segment, and so do neighbours without a positive between them, for their
-    order does not matter. That leaves a rare class with few segments, however many examples there are.
-    """
-    n = len(score)
-    values, tie = np.unique(score, return_inverse=True)
-    holds = np.bincount(tie, weights=positive, minlength=len(values)) > 0
-    starts = np.concatenate([[True], holds[1:] | holds[:-1]])
-    segment = (np.cumsum(starts) - 1)[tie]
-    shape = (int(starts.sum()), n)
-    where = np.flatnonzero(positive)
-    return _indicator(segment, np.arange(n), shape), _indicator(segment[where], where, shape)
-
-
-def _area(everyone: NDArray[np.float64], positives: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area under the ROC curve [b] from weights by ascending segment [s, b]; ties count half."""
-    negatives = everyone - positives
-    below = np.cumsum(negatives, axis=0) - negatives / 2
-    return _divided((positives * below).sum(axis=0), positives.sum(axis=0) * negatives.sum(axis=0))

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
 
-FIGURES = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss")
+from headstart.evaluation.declared import OF_LABELS
+
+FIGURES = tuple(OF_LABELS["class"].names)
 
 
 def checked(

@@ -50,6 +50,6 @@ def most_confident(
 
 def listed(table: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str:
     """The table as JSON, a mistake a line; `rows` holds what `attribution` found to add to each."""
-    columns = [name for name in table if name != "row"]
+    columns = [name for name in table if name not in ("row", "number", "said")]
     found = [known | dict(row) for known, row in zip(table[columns].to_dict("records"), rows, strict=True)]
     return "[" + ",".join("\n" + json.dumps(row, ensure_ascii=False) for row in found) + "\n]\n"

@@ -8,14 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from headstart.data.labels import BETWEEN, YES
 from headstart.inference.model import Prediction
 
 # Classes that the table shows where no number is asked for.
 SHOWN = 2
 
 
-def table(predictions: Iterable[Prediction], classes: Sequence[str], top: int | None) -> Iterator[str]:
+def table(
+    predictions: Iterable[Prediction], classes: Sequence[str], top: int | None, labels: str = "class"
+) -> Iterator[str]:
     """Most probable classes first; the name comes last, so that columns stand straight whatever its length."""
+    if labels == "score":
+        yield f"{'score':>12}  file\n"
+        for found in predictions:
+            name = _printable(found.name)
+            answer = "-" if found.probabilities is None else _digits(found.probabilities[0])
+            yield f"{answer:>12}  {name}{f': {found.reason}' if found.reason else ''}\n"
+        return
     top = min(top or SHOWN, len(classes))
     width = max(len("class"), *map(len, classes))
     column = f"{'class':{width}}  {'p':6}"
@@ -30,8 +40,19 @@ def table(predictions: Iterable[Prediction], classes: Sequence[str], top: int | 
             yield "  ".join(cells) + f"  {name}\n"
 
 
-def as_csv(predictions: Iterable[Prediction], classes: Sequence[str], top: int | None) -> Iterator[str]:
-    """file, predicted, p_CLASS …, error as evaluation/predictions.csv; with `top`: file, class_1, p_1, …, error."""
+def as_csv(
+    predictions: Iterable[Prediction], classes: Sequence[str], top: int | None, labels: str = "class"
+) -> Iterator[str]:
+    """file, predicted, p_CLASS …, error as evaluation/predictions.csv; with `top`: file, class_1, p_1, …, error.
+
+    Several classes have `|` between them; of scores there are file, predicted and error alone.
+    """
+    if labels == "score":
+        yield _line(["file", "predicted", "error"])
+        for found in predictions:
+            answer = "" if found.probabilities is None else _digits(found.probabilities[0])
+            yield _line([_text(found.name), answer, found.reason or ""])
+        return
     if top is None:
         yield _line(["file", "predicted", *(f"p_{name}" for name in classes), "error"])
     else:
@@ -42,29 +63,36 @@ def as_csv(predictions: Iterable[Prediction], classes: Sequence[str], top: int |
         if found.probabilities is None:
             yield _line([_text(found.name), *[""] * cells, found.reason])
         elif top is None:
-            first = classes[int(found.probabilities.argmax())]
+            first = BETWEEN.join(_several(found, classes)) if labels == "multi" else classes[_best(found, 1)[0]]
             yield _line([_text(found.name), first, *map(_digits, found.probabilities), ""])
         else:
             best = [cell for at in _best(found, top) for cell in (classes[at], _digits(found.probabilities[at]))]
             yield _line([_text(found.name), *best, ""])
 
 
-def jsonl(predictions: Iterable[Prediction], classes: Sequence[str], top: int | None) -> Iterator[str]:
-    """{"file": …, "predicted": …, "probabilities": {class: p}}, the most probable first; or {"file": …, "error": …}."""
+def jsonl(
+    predictions: Iterable[Prediction], classes: Sequence[str], top: int | None, labels: str = "class"
+) -> Iterator[str]:
+    """{"file": …, "predicted": …, "probabilities": {class: p}}, the most probable first; or {"file": …, "error": …}.
+
+    What is predicted is a list where the labels are several classes; a number, without probabilities, where a score.
+    """
     for found in predictions:
-        yield json.dumps(_record(found, classes, top), ensure_ascii=False) + "\n"
+        yield json.dumps(_record(found, classes, top, labels), ensure_ascii=False) + "\n"
 
 
-def as_json(predictions: Iterable[Prediction], classes: Sequence[str], top: int | None) -> Iterator[str]:
+def as_json(
+    predictions: Iterable[Prediction], classes: Sequence[str], top: int | None, labels: str = "class"
+) -> Iterator[str]:
     """The lines of `jsonl` as one list."""
     before = "[\n"
     for found in predictions:
-        yield before + json.dumps(_record(found, classes, top), ensure_ascii=False)
+        yield before + json.dumps(_record(found, classes, top, labels), ensure_ascii=False)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-FORMATS: dict[str, Callable[[Iterable[Prediction], Sequence[str], int | None], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Iterable[Prediction], Sequence[str], int | None, str], Iterator[str]]] = {
     "table": table,
     "csv": as_csv,
     "json": as_json,
@@ -72,13 +100,22 @@ FORMATS: dict[str, Callable[[Iterable[Prediction], Sequence[str], int | None], I
 }
 
 
-def _record(found: Prediction, classes: Sequence[str], top: int | None) -> dict[str, Any]:
+def _record(found: Prediction, classes: Sequence[str], top: int | None, labels: str) -> dict[str, Any]:
     if found.probabilities is None:
         return {"file": _text(found.name), "error": found.reason}
+    if labels == "score":
+        return {"file": _text(found.name), "predicted": float(_digits(found.probabilities[0]))}
     best = _best(found, top or len(classes))
     # As float32, whose digits end where its knowledge does.
     said = {classes[at]: float(_digits(found.probabilities[at])) for at in best}
-    return {"file": _text(found.name), "predicted": classes[best[0]], "probabilities": said}
+    predicted = _several(found, classes) if labels == "multi" else classes[best[0]]
+    return {"file": _text(found.name), "predicted": predicted, "probabilities": said}
+
+
+def _several(found: Prediction, classes: Sequence[str]) -> list[str]:
+    """The classes that are a yes, in the order of the model's outputs."""
+    assert found.probabilities is not None
+    return [name for name, p in zip(classes, found.probabilities, strict=True) if p >= YES]
 
 
 def _best(found: Prediction, top: int) -> list[int]:

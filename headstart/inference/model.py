@@ -35,7 +35,7 @@ class Model(NamedTuple):
     classes: names of its outputs, in order.
     facts: as `facts.write` has them.
     views: of an example, whose probabilities are averaged.
-    run: float32 pictures [b, s, s, 3] or int32 token ids [b, tokens] -> probabilities [b, classes].
+    run: float32 pictures [b, s, s, 3] or int32 token ids [b, tokens] -> probabilities [b, classes], or scores [b, 1].
     vocabulary: of a network that reads texts.
     """
 
@@ -51,7 +51,7 @@ class Prediction(NamedTuple):
 
     name: what the user called the example.
     reason: why it could not be read; else None.
-    probabilities: float32 [classes]; None if it could not be read.
+    probabilities: float32 [classes], or the score [1]; None if it could not be read.
     """
 
     name: str

@@ -18,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from headstart.evaluation.declared import OF_LABELS, Figures, kind_of
 from headstart.reporting.charts import Line, chart, grid
 from headstart.reporting.held import Read
 
@@ -27,13 +28,6 @@ Json = dict[str, Any]
 # table and the data show before the rest is folded; pairs of classes that are taken for each other.
 NUMBERS, DRAWN, ROWS, PAIRS = 12, 200, 20, 10
 UNIT = (0.0, 1.0)
-FIGURES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1_macro": "F1, mean of classes",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-}
 # Packages whose version can change a result.
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "onnxruntime", "openvino", "pillow", "dvc", "mlflow")
 OUTPUTS = {
@@ -66,26 +60,50 @@ def read_table(read: Read, path: str, *, text: bool = False) -> pd.DataFrame:
         return pd.DataFrame()
     if text:
         return pd.read_csv(io.BytesIO(content), dtype=object, keep_default_na=False)
-    # Of the columns of numbers, this one alone may have gaps.
-    return pd.read_csv(io.BytesIO(content), dtype={"class": object}, keep_default_na=False, na_values={"roc_auc": [""]})
+    # Of the columns of numbers, these alone may have gaps.
+    gaps = {"roc_auc": [""], "average_precision": [""]}
+    return pd.read_csv(io.BytesIO(content), dtype={"class": object}, keep_default_na=False, na_values=gaps)
 
 
 def headline(metrics: Json, params: Json, tuned: Json) -> Json:
     """Each figure with its interval, of the final model and the head alone; what fine-tuning gained, as a sentence."""
+    figures = OF_LABELS[kind_of(params)]
     rows = [
-        {"key": key, "name": name, "final": _figure(metrics, key), "head_only": _figure(metrics["head_only"], key)}
-        for key, name in FIGURES.items()
+        {
+            "key": key,
+            "name": name,
+            "lower": key in figures.lower,
+            "digits": "%.4g" if key in figures.in_unit else "%.3f",
+            "change": "%+.4g" if key in figures.in_unit else "%+.3f",
+            "final": _figure(metrics, key),
+            "head_only": _figure(metrics["head_only"], key),
+        }
+        for key, name in figures.names.items()
     ]
-    gain, (low, high) = metrics["gain"]["accuracy"], metrics["gain"]["interval"]
-    points = f"{100 * gain:+.1f} points of accuracy [{100 * low:+.1f}, {100 * high:+.1f}]"
+    first, name = figures.primary, figures.short
+    gain, (low, high) = metrics["gain"][first], metrics["gain"]["interval"]
+    points = "undefined"
+    if gain is not None:
+        points = f"{difference(figures, gain, name)} [{difference(figures, low)}, {difference(figures, high)}]"
     if params.get("trainable_layers") == 0:
         said = "Nothing was unfrozen: the head’s model is the final one."
     elif tuned.get("best_epoch") == 0:
         said = "Fine-tuning did no better on the validation split, so the head’s model is the final one."
     else:
-        beyond = "more than chance" if low > 0 or high < 0 else "within the noise"
+        beyond = "within the noise" if low is None or low <= 0 <= high else "more than chance"
         said = f"Fine-tuning against the head alone: {points}, {beyond}."
-    return {"rows": rows, "gain": said, "n": metrics["n"]}
+    return {
+        "rows": rows, "gain": said, "n": metrics["n"], "primary": first, "name": figures.names[first],
+        "big": next(row for row in rows if row["key"] == first)["final"], "percent": figures.percent,
+        "unit": f"points of {name}" if figures.percent else name,
+    }  # fmt: skip
+
+
+def difference(figures: Figures, value: float, name: str = "") -> str:
+    """A difference of the primary figure, in points where it is spoken of in percent."""
+    if figures.percent:
+        return f"{100 * value:+.1f}" + (f" points of {name}" if name else "")
+    return f"{value:+.3f}" + (f" of {name}" if name else "")
 
 
 def _figure(of: Json, key: str) -> Json | None:
@@ -96,22 +114,21 @@ def _figure(of: Json, key: str) -> Json | None:
 
 
 def learning(read: Read) -> list[Json]:
-    """Loss and accuracy of both trainings; a training without epochs says so."""
+    """The loss and what else was followed in both trainings; a training without epochs says so."""
     found = []
     for stage, title in (("train_head", "Head"), ("fine_tune", "Fine-tuning")):
         history, summary = read_table(read, f"plots/{stage}.csv"), read_json(read, f"metrics/{stage}.json")
         charts = []
         if len(history):
             epochs = [float(epoch) for epoch in history["epoch"]]
-            for kind in ("loss", "accuracy"):
-                if kind not in history:
-                    continue
+            for kind in [name for name in map(str, history) if f"val_{name}" in history]:
                 curves = [list(map(float, history[column])) for column in (kind, f"val_{kind}")]
                 lines = [Line(epochs, curve, look, dots=True) for curve, look in zip(curves, ("s0", "s1"), strict=True)]
                 ends = f"training ends at {curves[0][-1]:.3f}, validation at {curves[1][-1]:.3f}"
-                says = f"{title}, {kind} over {len(epochs)} epochs: {ends}"
+                spoken = kind.replace("_", " ")
+                says = f"{title}, {spoken} over {len(epochs)} epochs: {ends}"
                 charts.append(
-                    {"title": f"{title}: {kind}", "svg": chart(lines, says=says, x="epoch", y=kind, whole=True)}
+                    {"title": f"{title}: {spoken}", "svg": chart(lines, says=says, x="epoch", y=spoken, whole=True)}
                 )
         found.append(
             {"title": title, "charts": charts, "best": summary.get("best_epoch"), "epochs": summary.get("epochs")}
@@ -154,21 +171,24 @@ def confusion(read: Read, names: Sequence[str]) -> Json:
     return found
 
 
-def curves(read: Read, metrics: Json, names: Sequence[str], classes: pd.DataFrame) -> list[Json]:
+def curves(read: Read, metrics: Json, names: Sequence[str], classes: pd.DataFrame, kind: str) -> list[Json]:
     """ROC and precision-recall of the final model and the head alone; empty if the test split has one class."""
     roc, recall = (read_table(read, f"plots/evaluate/{name}.csv") for name in ("roc", "precision_recall"))
     if not len(roc) or not len(recall):
         return []
     n = dict(zip(classes["class"], classes["n"], strict=True))
-    shares = [n.get(name, 0) / sum(n.values()) for name in (names[1:2] if len(names) == 2 else n)]
+    pair = len(names) == 2 and kind == "class"
+    every = metrics["n"] if kind == "multi" else sum(n.values())
+    shares = [n.get(name, 0) / every for name in (names[1:2] if pair else n)]
     chance = float(np.mean(shares))
 
     def lines(table: pd.DataFrame, over: str) -> list[Line]:
         x = list(map(float, table[over]))
         return [Line(x, list(map(float, table[model])), look) for model, look in (("head_only", "s1"), ("final", "s0"))]
 
-    of = f"of {names[1]}" if len(names) == 2 else "one class against the rest, mean over the classes"
-    area = f"area {metrics['roc_auc']:.3f}, head only {metrics['head_only']['roc_auc']:.3f}"
+    of = f"of {names[1]}" if pair else "one class against the rest, mean over the classes"
+    key = "roc_auc_macro" if kind == "multi" else "roc_auc"
+    area = f"area {metrics[key]:.3f}, head only {metrics['head_only'][key]:.3f}"
     return [
         {
             "title": "ROC",
@@ -191,13 +211,33 @@ def curves(read: Read, metrics: Json, names: Sequence[str], classes: pd.DataFram
     ]  # fmt: skip
 
 
-def reliability(read: Read, metrics: Json, names: Sequence[str]) -> Json:
+def scatter(read: Read) -> Json:
+    """Predicted over true scores; empty where the labels are none."""
+    table = read_table(read, "plots/evaluate/scatter.csv")
+    if not len(table):
+        return {}
+    true = list(map(float, table["true"]))
+    found = {}
+    for model, look in (("final", "s0"), ("head_only", "s1")):
+        points = Line(true, list(map(float, table[model])), f"{look} points", dots=True)
+        every = [*true, *points.y]
+        ends = [min(every), max(every)]
+        found[model] = chart(
+            [Line(ends, ends, "chance"), points], says=f"{len(true)} predicted scores over the true ones, {model}",
+            x="true score", y="predicted score",
+        )  # fmt: skip
+    return {"n": len(true), "charts": found}
+
+
+def reliability(read: Read, metrics: Json, names: Sequence[str], kind: str) -> Json:
     """Observed share over predicted probability, before and after temperature scaling."""
     said = metrics.get("calibration")
     tables = {when: read_table(read, f"plots/evaluate/calibration/{when}.csv") for when in ("before", "after")}
     if not said or not all(len(table) for table in tables.values()):
         return {}
     what = f"probability of {names[1]}" if len(names) == 2 else "probability of the predicted class"
+    if kind == "multi":
+        what = "probability of a class"
     charts = []
     for (when, table), look in zip(tables.items(), ("s1", "s0"), strict=True):
         line = Line(
@@ -231,7 +271,7 @@ def mistakes(read: Read) -> list[Json]:
     """The most confident mistakes: pictures beside themselves under their heat map, or tokens with their evidence."""
     content = read("evaluation/mistakes.json")
     rows: list[Json] = json.loads(content) if content else []
-    rows = [{"picture": None, "heat": None, "tokens": None} | row for row in rows]
+    rows = [{"picture": None, "heat": None, "tokens": None, "probability": None} | row for row in rows]
     packed = read("evaluation/mistakes.npz")
     if packed:
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
@@ -251,8 +291,9 @@ def data(prepared: Json, source: Json) -> Json:
     if not prepared:
         return {}
     splits = prepared["splits"]
-    names = list(splits["train"]["classes"])
-    counts = {name: {split: of["classes"][name] for split, of in splits.items()} for name in names}
+    what = "classes" if splits["train"]["classes"] else "scores"
+    names = list(splits["train"][what])
+    counts = {name: {split: of[what][name] for split, of in splits.items()} for name in names}
     most = max(sum(row.values()) for row in counts.values())
     rows = [
         {"name": name, "counts": row, "widths": {split: 100 * n / most for split, n in row.items()}}
@@ -261,11 +302,12 @@ def data(prepared: Json, source: Json) -> Json:
     notes = {
         key.replace("_", " "): n
         for key, n in prepared.items()
-        if key in ("quarantined", "repeated_pictures", "near_copies", "conflicting_labels")
+        if key in ("of_no_class", "quarantined", "repeated_pictures", "near_copies", "conflicting_labels")
     }
     return {
         "rows": rows[:ROWS],
         "rest": rows[ROWS:],
+        "what": "class" if what == "classes" else "score",
         "totals": {split: of["examples"] for split, of in splits.items()},
         "examples": prepared["examples"],
         "notes": notes,

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from headstart import stage
+from headstart.evaluation.declared import OF_LABELS, kind_of
 from headstart.reporting import contents, held
 from headstart.stage import UserError
 
@@ -35,7 +36,8 @@ def write(rev: str | None = None, against: str | None = None, into: str | Path =
             f"{held.METRICS} of {where} is not there: `dvc repro` makes it, `dvc pull` fetches what others made"
         )
     name = rev or os.environ.get("DVC_EXP_NAME") or "workspace"
-    other = against or held.earlier(rev, metrics, contents.FIGURES)
+    figures = OF_LABELS[kind_of(contents.read_yaml(read, "params.yaml"))]
+    other = against or held.earlier(rev, metrics, figures.names)
     commit = held.commit_of(rev) or ""
     facts = {"name": name, "commit": commit, "workspace": rev is None}
     stage.write(into, render(read, facts, compared(read, name, other, named=against)))
@@ -74,21 +76,26 @@ def compared(read: held.Read, name: str, other: str | None, *, named: str | None
     before = held.reader(other)
     metrics = contents.read_json(before, held.METRICS)
     title = named or f"{other[:8]}, “{held.subject(other)}”"
-    said: dict[str, Any] = {"name": title, "accuracy": metrics.get("accuracy"), "rows": {}, "why_not": None}
-    said["changed"] = _changed(contents.read_yaml(before, "params.yaml"), contents.read_yaml(read, "params.yaml"))
+    params = contents.read_yaml(read, "params.yaml")
+    kind, its = kind_of(params), contents.read_yaml(before, "params.yaml")
+    value = metrics.get(OF_LABELS[kind].primary)
+    said: dict[str, Any] = {"name": title, "value": value, "rows": {}, "why_not": None}
+    said["changed"] = _changed(its, params)
+    if kind_of(its) != kind:
+        return said | {"why_not": "its labels are of another kind"}
     tables = [contents.read_table(of, "evaluation/predictions.csv", text=True) for of in (before, read)]
     if not all(len(table) for table in tables):
         return said | {"why_not": "its predictions are not in the cache here"}
-    for table in tables:
-        probabilities = [column for column in map(str, table) if column.startswith("p_")]
-        table[probabilities] = table[probabilities].astype(float)
-    params = contents.read_yaml(read, "params.yaml")
     examples = contents.read_table(read, "data/prepared/examples.csv", text=True)
     groups = dict(zip(examples["id"], examples["group"], strict=True)) if len(examples) else {}
     groups = {example: group for example, group in groups.items() if group}
     try:
         rows, _ = compare.compare(
-            {title: tables[0], name: tables[1]}, groups, resamples=params["evaluate"]["bootstrap"], seed=params["seed"]
+            {title: tables[0], name: tables[1]},
+            groups,
+            resamples=params["evaluate"]["bootstrap"],
+            seed=params["seed"],
+            labels=kind,
         )
     except UserError as error:
         return said | {"why_not": str(error)}
@@ -110,6 +117,7 @@ def render(read: held.Read, facts: dict[str, Any], compared: dict[str, Any] | No
     backbone = contents.read_json(read, "models/backbone/backbone.json")
     classes = contents.read_table(read, "plots/evaluate/classes.csv")
     names = list(prepared["splits"]["train"]["classes"]) if prepared else list(classes["class"])
+    kind = kind_of(params)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
@@ -122,8 +130,10 @@ def render(read: held.Read, facts: dict[str, Any], compared: dict[str, Any] | No
         compared=compared,
         learning=contents.learning(read),
         confusion=contents.confusion(read, names),
-        curves=contents.curves(read, metrics, names, classes),
-        reliability=contents.reliability(read, metrics, names),
+        curves=contents.curves(read, metrics, names, classes, kind),
+        scatter=contents.scatter(read),
+        reliability=contents.reliability(read, metrics, names, kind),
+        kind=kind,
         classes=contents.by_class(classes),
         mistakes=contents.mistakes(read),
         data=contents.data(prepared, source),

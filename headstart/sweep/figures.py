@@ -11,11 +11,9 @@ import optuna
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from optuna.visualization import matplotlib as drawn
 
-NAMED = "validation accuracy"
 
-
-def write(study: optuna.Study, folder: Path) -> list[str]:
-    """Write the pictures that a study is far enough for; their names.
+def write(study: optuna.Study, folder: Path, named: str = "validation accuracy") -> list[str]:
+    """Write the pictures that a study is far enough for; their names. `named` is what its trials are judged by.
 
     history.png: each trial and the best so far. slice.png: each parameter against the result. parallel.png: whole
     trials. importances.png: how much of the result's variance each parameter explains (fANOVA, Hutter et al. 2014);
@@ -27,13 +25,13 @@ def write(study: optuna.Study, folder: Path) -> list[str]:
     varied = [name for name in names if len({trial.params[name] for trial in complete}) > 1]
     pictures: dict[str, Callable[[], Any]] = {}
     if complete:
-        pictures["history"] = lambda: drawn.plot_optimization_history(study, target_name=NAMED)
+        pictures["history"] = lambda: drawn.plot_optimization_history(study, target_name=named)
     if varied:
-        pictures["slice"] = lambda: drawn.plot_slice(study, params=varied, target_name=NAMED)
+        pictures["slice"] = lambda: drawn.plot_slice(study, params=varied, target_name=named)
     if len(varied) > 1:
-        pictures["parallel"] = lambda: drawn.plot_parallel_coordinate(study, params=varied, target_name=NAMED)
+        pictures["parallel"] = lambda: drawn.plot_parallel_coordinate(study, params=varied, target_name=named)
     if len(complete) >= 4 and varied and len({trial.value for trial in complete}) > 1:
-        pictures["importances"] = lambda: _importances(study, varied)
+        pictures["importances"] = lambda: _importances(study, varied, named)
     for name, draw in pictures.items():
         with _pyplot() as plt:
             axes = draw()
@@ -49,9 +47,9 @@ def write(study: optuna.Study, folder: Path) -> list[str]:
     return list(pictures)
 
 
-def _importances(study: optuna.Study, varied: list[str]) -> Any:
+def _importances(study: optuna.Study, varied: list[str], named: str) -> Any:
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return drawn.plot_param_importances(study, evaluator=evaluator, params=varied, target_name=NAMED)
+    return drawn.plot_param_importances(study, evaluator=evaluator, params=varied, target_name=named)
 
 
 @contextmanager

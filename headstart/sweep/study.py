@@ -9,9 +9,10 @@ state.
 import fcntl
 import hashlib
 import json
+import math
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,13 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from headstart import identity, live, params
+from headstart.evaluation.declared import primary_of
 from headstart.stage import UserError
 from headstart.sweep import experiment, figures
 from headstart.sweep.experiment import BEYOND, LAST, Experiment
 from headstart.sweep.records import Records
 from headstart.sweep.space import Space, changed, space
+from headstart.training.followed import OF_LABELS, Followed
 
 STUDIES = Path(".headstart/sweep")
 REPORT = Path("reports/sweep")
@@ -49,7 +52,7 @@ class Running:
     trial: Trial
     experiment: Experiment
     run: str
-    best: float = 0.0
+    best: float
     told: set[int] = field(default_factory=set)
 
 
@@ -69,6 +72,7 @@ def run(n: int, ranges: Mapping[str, str], *, jobs: int = 1, startup: int = STAR
         UserError: an impossible range, the same study under way elsewhere, or trials that all fail.
     """
     settings = params.load()
+    its = OF_LABELS[settings.data.labels]
     values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     tried = space(ranges, values)
     name = f"sweep-{key(tried, values)[:8]}"
@@ -79,24 +83,24 @@ def run(n: int, ranges: Mapping[str, str], *, jobs: int = 1, startup: int = STAR
         study = optuna.create_study(
             study_name=name,
             storage=f"sqlite:///{folder / 'study.db'}",
-            direction="maximize",
+            direction="maximize" if its.sign > 0 else "minimize",
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=WARMUP),
         )
         records = Records(name, settings, dict(ranges))
         there = len(study.get_trials(deepcopy=False, states=ENDED))
         print(f"{name}: {there} of {n} trials are there" if there else f"{name}: {n} trials", flush=True)
-        _Sweep(study, tried, folder, records, settings.seed).bring_to(n, jobs)
-        table = trials(study)
-        best = winner(study)
-        tested = _test(best, folder, records)
+        _Sweep(study, tried, folder, records, settings.seed, its).bring_to(n, jobs)
+        table = trials(study, its)
+        best = winner(study, its)
+        tested = _test(best, folder, records, its)
         REPORT.mkdir(parents=True, exist_ok=True)
         for old in REPORT.iterdir():
             old.unlink()
         table.to_csv(REPORT / "trials.csv", index=False)
-        figures.write(study, REPORT)
+        figures.write(study, REPORT, its.named)
         records.close(REPORT, experiment_name(study, best))
-    return summary(table, experiment_name(study, best), tested)
+    return summary(table, experiment_name(study, best), tested, its)
 
 
 def key(tried: Space, values: dict[str, Any]) -> str:
@@ -147,8 +151,11 @@ def _alone(folder: Path, name: str) -> Iterator[TextIO]:
 class _Sweep:
     """The loop over trials."""
 
-    def __init__(self, study: optuna.Study, tried: Space, folder: Path, records: Records, seed: int) -> None:
+    def __init__(
+        self, study: optuna.Study, tried: Space, folder: Path, records: Records, seed: int, followed: Followed
+    ) -> None:
         self.study, self.tried, self.folder, self.records, self.seed = study, tried, folder, records, seed
+        self.followed = followed
         self.running: list[Running] = []
         self.failures = 0
 
@@ -205,8 +212,13 @@ class _Sweep:
         print(f"trial {trial.number}: {_said(trial.params)}", flush=True)
         started = Experiment(name, trial.params, self.folder, LAST, self.records.environment(run))
         earlier = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        self.running.append(Running(trial, started, run, max(earlier.values(), default=0.0), set(earlier)))
+        self.running.append(Running(trial, started, run, self._better(earlier.values()), set(earlier)))
         return False
+
+    def _better(self, values: Iterable[float]) -> float:
+        """The best of the figure that is followed; what any other is better than, if there is none."""
+        sign = self.followed.sign
+        return sign * max((sign * value for value in values), default=-math.inf)
 
     def _like(self, trial: Trial) -> FrozenTrial | None:
         ended = self.study.get_trials(deepcopy=False, states=ENDED)
@@ -223,9 +235,10 @@ class _Sweep:
             if told.stage != LAST or told.epoch in running.told:
                 continue
             running.told.add(told.epoch)
-            running.best = max(running.best, told.numbers["val_accuracy"])
+            name = f"val_{self.followed.best}"
+            running.best = self._better([running.best, told.numbers[name]])
             trial.report(running.best, told.epoch)
-            self.records.metrics(running.run, {"val_accuracy": told.numbers["val_accuracy"]}, told.epoch)
+            self.records.metrics(running.run, {name: told.numbers[name]}, told.epoch)
             if not over and trial.should_prune():
                 its.stop()
                 self._prune(trial, running.run, f"no better than the median after epoch {told.epoch}")
@@ -247,12 +260,12 @@ class _Sweep:
             experiment.forget_test(name)
         for attribute in ("best_val_loss", "best_epoch"):
             trial.set_user_attr(attribute, found[attribute])
-        value = found["best_val_accuracy"]
+        value = found[f"best_val_{self.followed.best}"]
         self.study.tell(trial, value)
         self.records.metrics(run, found)
         self.records.end(run, "complete")
         self.failures = 0
-        print(f"trial {trial.number}: validation accuracy {value:.4f}, best {self.study.best_value:.4f}", flush=True)
+        print(f"trial {trial.number}: {self.followed.named} {value:.4f}, best {self.study.best_value:.4f}", flush=True)
 
     def _prune(self, trial: Trial, run: str, why: str) -> None:
         trial.set_user_attr("why", why)
@@ -271,8 +284,8 @@ class _Sweep:
             raise UserError(f"{FAILURES} trials in a row have failed: {why}")
 
 
-def winner(study: optuna.Study) -> FrozenTrial:
-    """The best trial by the rule that chooses an epoch: validation accuracy, among equals the loss, then the first.
+def winner(study: optuna.Study, followed: Followed = OF_LABELS["class"]) -> FrozenTrial:
+    """The best trial by the rule that chooses an epoch: the figure followed, among equals the loss, then the first.
 
     Raises:
         UserError: no trial was completed.
@@ -280,7 +293,10 @@ def winner(study: optuna.Study) -> FrozenTrial:
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     if not complete:
         raise UserError(f"{study.study_name}: no trial was completed; the reasons are above")
-    return min(complete, key=lambda trial: (-float(trial.value or 0), trial.user_attrs["best_val_loss"], trial.number))
+    sign = followed.sign
+    return min(
+        complete, key=lambda trial: (-sign * float(trial.value or 0), trial.user_attrs["best_val_loss"], trial.number)
+    )
 
 
 def experiment_name(study: optuna.Study, trial: FrozenTrial) -> str:
@@ -288,7 +304,7 @@ def experiment_name(study: optuna.Study, trial: FrozenTrial) -> str:
     return f"{study.study_name}-{trial.user_attrs.get('like', trial.number):03d}"
 
 
-def _test(best: FrozenTrial, folder: Path, records: Records) -> dict[str, Any]:
+def _test(best: FrozenTrial, folder: Path, records: Records, followed: Followed) -> dict[str, Any]:
     """Evaluate the best trial on the test split, once; everything but that comes from DVC's run cache."""
     name = f"{records.study}-{best.user_attrs.get('like', best.number):03d}-tested"
     experiment.wait_for(folder, name)
@@ -306,13 +322,14 @@ def _test(best: FrozenTrial, folder: Path, records: Records) -> dict[str, Any]:
             raise UserError(f"{name}: {its.why()}")
         found = experiment.metrics(name, BEYOND) or experiment.committed(BEYOND)
         assert found is not None, "DVC said that all went well"
-    records.metrics("", {"validation_accuracy": float(best.value or 0), "test_accuracy": found["accuracy"]})
+    first, value = primary_of(found), float(best.value or 0)
+    records.metrics("", {f"validation_{followed.best}": value, f"test_{first}": found[first]})
     return found
 
 
-def trials(study: optuna.Study) -> pd.DataFrame:
-    """A row a trial, the best first: trial, state, validation accuracy and loss, best epoch, parameters, a note."""
-    rows = []
+def trials(study: optuna.Study, followed: Followed = OF_LABELS["class"]) -> pd.DataFrame:
+    """A row a trial, the best first: trial, state, the figure followed, loss, best epoch, parameters, a note."""
+    rows, name = [], f"val_{followed.best}"
     for trial in study.get_trials(deepcopy=False):
         attributes, complete = trial.user_attrs, trial.state == TrialState.COMPLETE
         like = f"trial {attributes['like']} once more" if "like" in attributes else None
@@ -320,7 +337,7 @@ def trials(study: optuna.Study) -> pd.DataFrame:
             {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
-                "val_accuracy": trial.value if complete else None,
+                name: trial.value if complete else None,
                 "val_loss": attributes.get("best_val_loss"),
                 "best_epoch": attributes.get("best_epoch"),
                 **trial.params,
@@ -328,18 +345,21 @@ def trials(study: optuna.Study) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows).astype({"best_epoch": "Int64"})
-    return table.sort_values(["val_accuracy", "val_loss", "trial"], ascending=[False, True, True])
+    if name == "val_loss":
+        return table.sort_values(["val_loss", "trial"])
+    return table.sort_values([name, "val_loss", "trial"], ascending=[followed.sign < 0, True, True])
 
 
-def summary(table: pd.DataFrame, best: str, tested: Mapping[str, Any]) -> str:
+def summary(table: pd.DataFrame, best: str, tested: Mapping[str, Any], followed: Followed = OF_LABELS["class"]) -> str:
     """The ten best trials, what the best one does on the test split, and how to have it."""
-    numbers = {"val_accuracy": "{:.4f}".format, "val_loss": "{:.4f}".format, "lr": "{:.3g}".format}
+    numbers = {f"val_{followed.best}": "{:.4f}".format, "val_loss": "{:.4f}".format, "lr": "{:.3g}".format}
     shown = table.drop(columns=["note"]).head(10).to_string(index=False, na_rep="", formatters=numbers)
-    low, high = tested["interval"]["accuracy"]
+    first = primary_of(tested)
+    low, high = tested["interval"][first]
     return (
         f"{shown}\n\nbest on the validation split: {best}\n"
-        f"on the test split: accuracy {tested['accuracy']:.3f} [{low:.3f}, {high:.3f}], "
-        f"head only {tested['head_only']['accuracy']:.3f}\n"
+        f"on the test split: {first} {tested[first]:.3f} [{low:.3f}, {high:.3f}], "
+        f"head only {tested['head_only'][first]:.3f}\n"
         f"pictures and all trials: {REPORT}/; to have its files here: dvc exp apply {best}-tested"
     )
 

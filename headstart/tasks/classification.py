@@ -4,6 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from headstart.training.followed import OF_LABELS
+
+FOLLOWED = OF_LABELS["class"]
+
 
 def output_layer(classes: int) -> layers.Layer:
     """Embedding [b, d] -> probabilities [b, classes], in float32 whatever the precision below."""

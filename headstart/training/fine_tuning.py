@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from headstart import device
+from headstart import device, tasks
 from headstart.backbones import cut
 from headstart.backbones.graph import unfrozen
 from headstart.backbones.saving import load_model, plain
@@ -15,7 +15,6 @@ from headstart.data.prepared import Prepared
 from headstart.features import engine
 from headstart.features.inputs import Cached, CachedByBucket, Source, ThroughFrozen, caches, fresh, vocabulary_of
 from headstart.params import Params
-from headstart.tasks import TASKS
 from headstart.training import loop, lora, networks, optimization
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint
@@ -46,7 +45,7 @@ def fine_tune(
     """
     devices = device.share_work()
     keras.utils.set_random_seed(settings.seed)
-    task, given = TASKS[settings.task], settings.fine_tune
+    task, given = tasks.of(prepared), settings.fine_tune
     k = len(prepared.classes)
     network = load_model(Path("models/backbone/backbone.keras"))
     head = load_model(Path("models/head/head.keras"))

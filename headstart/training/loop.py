@@ -1,7 +1,7 @@
 """One training: fit, watch the validation loss, keep the best epoch. Both training stages use it."""
 
+import math
 from collections.abc import Callable, Mapping
-from types import ModuleType
 
 import keras
 import numpy as np
@@ -9,17 +9,19 @@ import pandas as pd
 from tqdm.keras import TqdmCallback
 
 from headstart.stage import UserError
+from headstart.tasks import Task
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint, State
+from headstart.training.followed import Followed
 from headstart.training.networks import compile_for_device
 
-# One epoch's numbers, as they are logged: learning_rate, loss, accuracy, val_loss, val_accuracy.
+# One epoch's numbers, as they are logged: learning_rate, loss, val_loss, and the task's figure as NAME and val_NAME.
 OnEpoch = Callable[[int, dict[str, float]], None]
 # `fit`, or what takes its place.
 Fit = Callable[..., pd.DataFrame]
 
 
-def validate(model: keras.Model, task: ModuleType, validation: Batches) -> dict[str, float]:
+def validate(model: keras.Model, task: Task, validation: Batches) -> dict[str, float]:
     """val_loss and the task's metrics of a model on the validation split."""
     compile_for_device(model, loss=task.loss(), weighted_metrics=task.metrics())
     found = model.evaluate(validation, verbose=0, return_dict=True)
@@ -28,7 +30,7 @@ def validate(model: keras.Model, task: ModuleType, validation: Batches) -> dict[
 
 def fit(
     model: keras.Model,
-    task: ModuleType,
+    task: Task,
     train: Batches,
     validation: Batches,
     optimizer: keras.optimizers.Optimizer,
@@ -38,7 +40,7 @@ def fit(
     on_epoch: OnEpoch,
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
-    """Train in place; the model ends up with the weights of its best epoch, see `rank`.
+    """Train in place; the model ends up with the weights of its best epoch, see `Followed.rank`.
 
     That includes epoch 0, the weights it came with: a training that helps nothing changes nothing. One that was killed
     goes on after the last epoch that it finished, to the same bits.
@@ -55,8 +57,8 @@ def fit(
             the training is safe.
 
     Returns:
-        A row an epoch from 0: epoch, learning_rate, loss, accuracy, val_loss, val_accuracy; those of the training
-        itself are empty for epoch 0.
+        A row an epoch from 0, with the columns of `Followed`: epoch, learning_rate, loss, accuracy, val_loss,
+        val_accuracy, where a label is one class; those of the training itself are empty for epoch 0.
 
     Raises:
         UserError: the loss is no longer finite.
@@ -74,7 +76,7 @@ def fit(
     compile_for_device(model, optimizer=optimizer, loss=task.loss(), weighted_metrics=task.metrics())
     optimizer.build(model.trainable_variables)
     watch = Watch(rows, on_epoch, checkpoint)
-    keep = KeepBest(rows[0], patience)
+    keep = KeepBest(rows[0], patience, task.FOLLOWED)
     callbacks = [watch, keep, TqdmCallback(verbose=0, desc="epochs", disable=None)]
     first = 0
     if checkpoint:
@@ -93,18 +95,7 @@ def fit(
         verbose=0,
         callbacks=callbacks,
     )
-    columns = ["epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
-    return pd.DataFrame(rows).reindex(columns=columns)
-
-
-def rank(numbers: Mapping[str, float]) -> tuple[float, float]:
-    """What makes an epoch better than another: its validation accuracy; among equals, its validation loss.
-
-    Not the loss alone: it punishes sureness, and fine-tuning on little data gets surer faster than it gets
-    better. Fine-tuned on 1,000 pictures of Fashion-MNIST, the epoch of the lowest loss was 81 % right on the
-    test split, the last one 86 %.
-    """
-    return numbers["val_accuracy"], -numbers["val_loss"]
+    return pd.DataFrame(rows).reindex(columns=task.FOLLOWED.columns())
 
 
 class Watch(keras.callbacks.Callback):
@@ -141,11 +132,12 @@ class KeepBest(keras.callbacks.Callback):
     Epoch 0 does not count for stopping: fine-tuning sets out by doing worse than the head, and ends by doing better.
     """
 
-    def __init__(self, before: Mapping[str, float], patience: int) -> None:
+    def __init__(self, before: Mapping[str, float], patience: int, followed: Followed) -> None:
         """Take the validation results of the weights to begin with."""
         super().__init__()
-        self.best, self.patience, self.waited = rank(before), patience, 0
-        self.best_trained = (-1.0, 0.0)
+        self.rank = followed.rank
+        self.best, self.patience, self.waited = self.rank(before), patience, 0
+        self.best_trained = (-math.inf, -math.inf)
         self.weights: list[np.ndarray] | None = None
 
     def on_train_begin(self, logs: object = None) -> None:
@@ -155,10 +147,11 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Remember these weights if they are the best; stop if the last better ones are too long ago."""
-        if rank(logs) > self.best:
-            self.best, self.weights = rank(logs), self.model.get_weights()
-        self.waited = 0 if rank(logs) > self.best_trained else self.waited + 1
-        self.best_trained = max(self.best_trained, rank(logs))
+        rank = self.rank(logs)
+        if rank > self.best:
+            self.best, self.weights = rank, self.model.get_weights()
+        self.waited = 0 if rank > self.best_trained else self.waited + 1
+        self.best_trained = max(self.best_trained, rank)
         self.model.stop_training = self.waited >= self.patience
 
     def on_train_end(self, logs: object = None) -> None:
@@ -203,20 +196,21 @@ class KeepState(keras.callbacks.Callback):
         keep.waited = record["waited"]
 
 
-def best_epoch(rows: list[dict[str, float]] | pd.DataFrame) -> int:
+def best_epoch(history: pd.DataFrame, followed: Followed) -> int:
     """Number of the best epoch; the earliest of several."""
-    table = pd.DataFrame(rows)
-    return int(table.sort_values(["val_accuracy", "val_loss", "epoch"], ascending=[False, True, True])["epoch"].iloc[0])
+    ranks = [followed.rank({str(name): value for name, value in row.items()}) for row in history.to_dict("records")]
+    return int(max(zip(ranks, -history["epoch"], history["epoch"], strict=True))[2])
 
 
-def summary(history: pd.DataFrame) -> dict[str, float]:
+def summary(history: pd.DataFrame, followed: Followed) -> dict[str, float]:
     """How many epochs were run, and the best one: its number and validation results."""
-    best = history[history["epoch"] == best_epoch(history)].iloc[0]
+    number = best_epoch(history, followed)
+    best = history[history["epoch"] == number].iloc[0]
     return {
         "epochs": int(history["epoch"].max()),
-        "best_epoch": best_epoch(history),
+        "best_epoch": number,
         "best_val_loss": round(float(best["val_loss"]), 6),
-        "best_val_accuracy": round(float(best["val_accuracy"]), 6),
+        f"best_val_{followed.metric}": round(float(best[f"val_{followed.metric}"]), 6),
     }
 
 
@@ -225,9 +219,9 @@ def curves(history: pd.DataFrame) -> str:
     return history[history["epoch"] > 0].to_csv(index=False)
 
 
-def table(title: str, history: pd.DataFrame) -> str:
+def table(title: str, history: pd.DataFrame, followed: Followed) -> str:
     """A training's epochs as text, the best one marked."""
     shown = history.copy()
-    shown[""] = np.where(shown["epoch"] == best_epoch(history), "best", "")
-    numbers = dict.fromkeys(("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"), "{:.4g}".format)
+    shown[""] = np.where(shown["epoch"] == best_epoch(history, followed), "best", "")
+    numbers = dict.fromkeys(followed.columns()[1:], "{:.4g}".format)
     return f"{title}\n{shown.to_string(index=False, na_rep='', formatters=numbers)}"

@@ -1,14 +1,13 @@
 """The head, and putting it on a backbone."""
 
-from types import ModuleType
-
 import keras
 from keras import layers
 
 from headstart.device import xla
+from headstart.tasks import Task
 
 
-def head(embedding: int, classes: int, hidden: list[int], dropout: float, task: ModuleType) -> keras.Model:
+def head(embedding: int, classes: int, hidden: list[int], dropout: float, task: Task) -> keras.Model:
     """Dense layers from an embedding [b, embedding] to the task's output for so many classes."""
     inputs = keras.Input((embedding,), name="embedding")
     x = inputs

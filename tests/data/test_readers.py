@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from headstart import params
 from headstart.data import arrays, readers, tables
+from headstart.data.labels import class_names
 from headstart.stage import UserError
 
 Settings = Callable[..., params.Data]
@@ -167,7 +168,7 @@ def test_a_threshold_makes_two_classes_in_the_order_of_their_scores(
     data = settings(path, threshold=0.5, classes=["functional", "defective"], separator="whitespace")
     examples, _ = readers.read(data)
     assert list(examples["label"]) == ["functional"] * 3 + ["defective"] * 3
-    assert readers.class_names(examples["label"], data) == ["functional", "defective"]
+    assert class_names(examples["label"], data) == ["functional", "defective"]
     assert set(readers.read(settings(path, threshold=0.5, separator="whitespace"))[0]["label"]) == {
         "<=0.5",
         ">0.5",
@@ -306,7 +307,7 @@ def test_an_npz_with_splits(names: str, tmp_path: Path, settings: Settings) -> N
     examples, _ = readers.read(settings(path))
     assert list(examples["id"][[0, 20]]) == ["train/000000", "val/000000"]
     assert set(examples["split"]) == {"train", "validation", "test"}
-    assert readers.class_names(examples["label"], settings(path)) == [str(digit) for digit in range(10)]
+    assert class_names(examples["label"], settings(path)) == [str(digit) for digit in range(10)]
     stored = np.stack(list(arrays.pictures(path, list(examples["id"]))))
     assert np.array_equal(stored, np.concatenate([images[at::3] for at in range(3)]))
     some = ["train/000003", "train/000019", "test/000002"]
@@ -356,7 +357,7 @@ def test_a_file_that_only_ends_in_npz_is_one_sentence(tmp_path: Path, settings: 
 
 def test_labels_sort_as_people_do(tmp_path: Path, settings: Settings) -> None:
     def order(*names: str) -> list[str]:
-        return readers.class_names(pd.Series(list(names) * 3), settings(tmp_path))
+        return class_names(pd.Series(list(names) * 3), settings(tmp_path))
 
     assert order("10", "9", "-1", "2.5") == ["-1", "2.5", "9", "10"]
     assert order("b10", "b2", "a", "B1") == ["a", "B1", "b2", "b10"]

@@ -65,7 +65,7 @@ def check(hidden):
     """A network as the pipeline saves it, a flat backbone and a head that is a model itself, and its own odds."""
     import keras
 
-    from headstart.tasks import image_classification
+    from headstart.tasks import classification
     from headstart.training import networks
 
     keras.utils.set_random_seed(0)
@@ -74,7 +74,7 @@ def check(hidden):
     x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(x)
     x = keras.layers.Conv2D(6, 3, activation="relu")(x)
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="embedding")(x))
-    network = networks.on_top(backbone, networks.head(6, 3, hidden, 0.3, image_classification), "final")
+    network = networks.on_top(backbone, networks.head(6, 3, hidden, 0.3, classification), "final")
     pictures = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1)).astype(np.uint8)
     rows, towards, against = np.arange(10), np.arange(10) % 3, (np.arange(10) + 1) % 3
     found = attribution.pictures(network, pictures, towards, against)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from headstart.evaluation import calibration, card, report
+from headstart.evaluation import calibration, card, classification, report
 
 KNOBS = {"task": "image-classification", "backbone": "EfficientNetLite0", "lr": 0.001, "trainable_layers": 50}
 BACKBONE = {
@@ -24,7 +24,7 @@ def facts(simulate, names=("sound", "defective"), **changes):
         "splits": {split: {"examples": n, "classes": counts} for split in ("train", "validation", "test")},
     }  # fmt: skip
     given = card.Facts(
-        knobs=KNOBS, views=4, metrics=said, classes=report.plots(truth, {"final": p}, names)["classes.csv"],
+        knobs=KNOBS, views=4, metrics=said, classes=classification.tables(truth, {"final": p}, names)["classes.csv"],
         prepared=prepared, source={"source": "package:a==1", "name": "a", "licence": "Apache-2.0"}, backbone=BACKBONE,
     )  # fmt: skip
     return given._replace(**changes)
@@ -111,6 +111,6 @@ def test_a_test_split_of_one_class_has_its_card(simulate):
     truth, p = np.zeros(30, int), np.tile([0.7, 0.3], (30, 1))
     said = report.report(truth, p, p, groups=None, resamples=20, seed=0)
     said["calibration"], _ = calibration.report((truth, p), (truth, p))
-    classes = report.plots(truth, {"final": p}, ["sound", "defective"])["classes.csv"]
+    classes = classification.tables(truth, {"final": p}, ["sound", "defective"])["classes.csv"]
     assert isinstance(classes, pd.DataFrame)
     assert "undefined" in card.card(facts(simulate, metrics=said, classes=classes))

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from headstart.evaluation import intervals
+from headstart.evaluation import classification, intervals
 from headstart.evaluation.intervals import bootstrap, interval
 from headstart.evaluation.metrics import FIGURES, scores
 
@@ -11,7 +11,7 @@ from headstart.evaluation.metrics import FIGURES, scores
 @pytest.mark.parametrize(("k", "decimals"), [(2, None), (2, 0), (5, None), (5, 0)])
 def test_a_resample_scores_as_if_its_examples_had_been_copied_out(simulate, k, decimals):
     truth, p = simulate(80, k, decimals=decimals)
-    counters = intervals._Counters(truth, p.astype(float) / p.astype(float).sum(axis=1, keepdims=True))
+    counters = classification.counters(truth, p)
     drawn = np.random.default_rng(1).integers(0, 80, size=(20, 80))
     weights = np.stack([np.bincount(row, minlength=80) for row in drawn], axis=1).astype(float)
     found = counters.figures(weights)

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstart.evaluation import report
+from headstart import tracking
+from headstart.evaluation import classification, report
 from headstart.evaluation.metrics import FIGURES, scores
 
 
@@ -59,8 +60,8 @@ def test_a_test_split_of_one_class_is_reported_as_strict_json_and_printed():
     assert json.loads(json.dumps(said, allow_nan=False)) == said
     assert said["roc_auc"] is None
     assert "undefined" in report.summary(said)
-    assert "roc_auc" not in report.flat(said)
-    assert all(isinstance(number, int | float) for number in report.flat(said).values())
+    assert "roc_auc" not in tracking.numbers(said)
+    assert all(isinstance(number, int | float) for number in tracking.numbers(said).values())
 
 
 def test_the_summary_has_both_models_on_one_line_of_at_most_a_hundred_characters(said):
@@ -71,16 +72,10 @@ def test_the_summary_has_both_models_on_one_line_of_at_most_a_hundred_characters
     assert max(map(len, lines)) <= 100
 
 
-def test_flat_names_reach_every_number(said):
-    flat = report.flat(said)
-    assert flat["head_only.interval.roc_auc.high"] == said["head_only"]["interval"]["roc_auc"][1]
-    assert len(flat) == 1 + 2 * len(FIGURES) * 3 + 3
-
-
 def test_predictions_keep_names_order_and_small_probabilities(tmp_path):
     examples = pd.DataFrame({"id": ["007", "008"], "split": "test", "label": ["NA", "truth"], "path": "x"})
     p = np.array([[1.0 - 1e-9, 1.23456789e-9], [0.25, 0.75]])
-    report.predictions(examples, ["NA", "truth"], p).to_csv(tmp_path / "p.csv", index=False)
+    classification.predictions(examples, ["NA", "truth"], p).to_csv(tmp_path / "p.csv", index=False)
     assert (tmp_path / "p.csv").read_text().splitlines() == [
         "id,split,truth,predicted,p_NA,p_truth",
         "007,test,NA,NA,1.0,1.23457e-09",
@@ -92,7 +87,7 @@ def test_predictions_keep_names_order_and_small_probabilities(tmp_path):
 def test_plot_tables_have_the_columns_that_dvc_yaml_names_and_no_empty_cell(simulate, k):
     truth, p = simulate(300, k)
     labels = [f"class {i}" for i in range(k)]
-    tables = report.plots(truth, {"final": p, "head_only": p}, labels)
+    tables = classification.tables(truth, {"final": p, "head_only": p}, labels)
     assert {name: list(table.columns) for name, table in tables.items()} == {
         "roc.csv": ["false_positive_rate", "final", "head_only", "random"],
         "precision_recall.csv": ["recall", "final", "head_only"],
@@ -108,7 +103,7 @@ def test_plot_tables_have_the_columns_that_dvc_yaml_names_and_no_empty_cell(simu
 
 def test_plots_of_a_test_split_of_one_class_leave_the_ranking_out():
     p = np.array([[0.2, 0.8], [0.7, 0.3]])
-    tables = report.plots(np.array([1, 1]), {"final": p, "head_only": p}, ["no", "yes"])
+    tables = classification.tables(np.array([1, 1]), {"final": p, "head_only": p}, ["no", "yes"])
     assert list(tables["roc.csv"].columns)[:2] == ["false_positive_rate", "final"]
     assert len(tables["roc.csv"]) == 0
     assert len(tables["confusion.csv"]) == 2

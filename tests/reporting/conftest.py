@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from headstart.evaluation import calibration, mistakes, report
+from headstart.evaluation import calibration, classification, mistakes, report
 
 ROOT = Path(__file__).parents[2]
 PATHS = ("data/fetched", "data/prepared", "models/backbone", "data/features", "data/activations", "models/final")
@@ -50,8 +50,8 @@ def outputs(
     models["head_only"] = models["final"] if trainable_layers == 0 else predicted(skill * 0.7)
     said = report.report(truth, **models, groups=None, resamples=50, seed=0)
     said["calibration"], scaled = calibration.report((truth, models["final"]), (truth, models["final"]))
-    tables = report.plots(truth, models, names)
-    tables |= report.calibration_plots(truth, {"before": models["final"], "after": scaled})
+    tables = classification.tables(truth, models, names)
+    tables |= calibration.plots(truth, {"before": models["final"], "after": scaled})
     examples = pd.DataFrame({"id": [f"<i>{i}" for i in range(n)], "split": "test", "label": [names[t] for t in truth]})
     wrong = mistakes.most_confident(examples, truth, models["final"], names)
     rows = [{"tokens": [["good", 0.4], ["<b>bad", -0.9]]} if tokens else {} for _ in range(len(wrong))]
@@ -74,7 +74,7 @@ def outputs(
         "name": "EfficientNetLite0", "image_size": 224, "embedding": 1280, "remark": "", "licence": "Apache-2.0",
         "source": "package:b==2", "sha256": "cd" * 32,
     }  # fmt: skip
-    predictions = report.predictions(examples, names, models["final"])
+    predictions = classification.predictions(examples, names, models["final"])
     files = {
         "params.yaml": yaml.safe_dump(params),
         "dvc.lock": yaml.safe_dump(lock),

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from PIL import Image
 
 from headstart.sweep import figures, study
+from headstart.training.followed import OF_LABELS
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-4, 1e-2, log=True),
@@ -63,3 +64,23 @@ def test_the_table_has_the_best_first_and_among_equals_the_lower_loss() -> None:
     order = list(zip(-complete["val_accuracy"], complete["val_loss"], complete["trial"], strict=True))
     assert order == sorted(order)
     assert pd.isna(table["val_accuracy"].iloc[-1]), "a pruned trial has no result"
+
+
+def test_of_scores_the_lowest_loss_is_the_best() -> None:
+    found = optuna.create_study(direction="minimize", study_name="sweep-scores")
+    for loss in (0.5, 0.3, 0.4):
+        trial = found.ask(SPACE)
+        trial.set_user_attr("best_val_loss", loss)
+        trial.set_user_attr("best_epoch", 1)
+        found.tell(trial, loss)
+    its = OF_LABELS["score"]
+    assert study.winner(found, its).number == 1
+    table = study.trials(found, its)
+    assert table["val_loss"].tolist() == [0.3, 0.4, 0.5]
+    tested = {
+        "r2": 0.6,
+        "interval": {"r2": [0.5, 0.7]},
+        "head_only": {"r2": 0.4},
+        "gain": {"r2": 0.2, "interval": [0, 1]},
+    }
+    assert "r2 0.600 [0.500, 0.700], head only 0.400" in study.summary(table, "best", tested, its)

@@ -10,7 +10,7 @@ from headstart.backbones.graph import cut as cut_at
 from headstart.backbones.graph import unfrozen
 from headstart.features.inputs import Cached, OnTheFly, ThroughFrozen
 from headstart.features.views import half
-from headstart.tasks import image_classification as task
+from headstart.tasks import classification as task
 from headstart.training import networks
 from headstart.training.batches import Batches
 

@@ -9,7 +9,7 @@ import pytest
 
 from headstart.features.inputs import Cached
 from headstart.stage import UserError
-from headstart.tasks import image_classification as task
+from headstart.tasks import classification as task
 from headstart.training import loop, networks, optimization
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import MOST, Checkpoint

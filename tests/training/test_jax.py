@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from headstart import device
 from headstart.features.inputs import Cached
-from headstart.tasks import image_classification as task
+from headstart.tasks import classification as task
 from headstart.training import loop, networks, optimization
 from headstart.training.batches import Batches
 

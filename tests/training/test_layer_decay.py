@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from headstart.tasks import text_classification as task
+from headstart.tasks import classification as task
 from headstart.training import networks, optimization
 
 

@@ -10,7 +10,7 @@ import pytest
 from headstart.features.inputs import Cached, OnTheFly
 from headstart.features.views import as_rgb
 from headstart.stage import UserError
-from headstart.tasks import image_classification as task
+from headstart.tasks import classification as task
 from headstart.training import loop, networks, optimization
 from headstart.training.batches import Batches
 
@@ -50,9 +50,9 @@ def test_the_best_epochs_weights_are_kept(head: keras.Model) -> None:
     rng = np.random.default_rng(1)
     noise = batches(CLOUDS[:64], rng.permutation(LABELS[:64]))
     first = fit(head, epochs=3)
-    assert loop.best_epoch(first) == 3
+    assert loop.best_epoch(first, task.FOLLOWED) == 3
     history = fit(head, noise, lr=0.5, epochs=4, on_epoch=lambda epoch, numbers: told.append((epoch, numbers)))
-    assert loop.best_epoch(history) == 0
+    assert loop.best_epoch(history, task.FOLLOWED) == 0
     assert loop.validate(head, task, validation())["val_loss"] == pytest.approx(first["val_loss"][3], rel=1e-5)
     assert [epoch for epoch, _ in told] == [0, 1, 2, 3, 4]
     assert [numbers["val_loss"] for _, numbers in told] == history["val_loss"].tolist()
@@ -63,8 +63,8 @@ def test_the_best_epoch_in_the_middle_is_gone_back_to(head: keras.Model) -> None
     wrong = LABELS[:12].copy()
     wrong[:5] = (wrong[:5] + 1) % 3
     history = fit(head, batches(CLOUDS[:12], wrong, batch_size=4), lr=0.05, epochs=25, patience=25)
-    assert 0 < loop.best_epoch(history) < 25
-    best = history.iloc[loop.best_epoch(history)]
+    assert 0 < loop.best_epoch(history, task.FOLLOWED) < 25
+    best = history.iloc[loop.best_epoch(history, task.FOLLOWED)]
     found = loop.validate(head, task, validation())
     assert found["val_loss"] == pytest.approx(best["val_loss"], rel=1e-5)
     assert found["val_accuracy"] == history["val_accuracy"].max()
@@ -73,7 +73,7 @@ def test_the_best_epoch_in_the_middle_is_gone_back_to(head: keras.Model) -> None
 def test_the_best_epoch_is_the_most_accurate_and_of_equals_the_one_of_lower_loss() -> None:
     rows = [(0, 0.8, 0.3), (1, 0.9, 0.9), (2, 0.9, 0.7), (3, 0.9, 0.7), (4, 0.85, 0.1)]
     history = pd.DataFrame(rows, columns=["epoch", "val_accuracy", "val_loss"])
-    assert loop.best_epoch(history) == 2
+    assert loop.best_epoch(history, task.FOLLOWED) == 2
 
 
 def test_a_training_that_hurts_changes_nothing(head: keras.Model) -> None:
@@ -81,15 +81,15 @@ def test_a_training_that_hurts_changes_nothing(head: keras.Model) -> None:
     before = head.get_weights()
     wrong = (LABELS[:64] + 1) % 3
     history = fit(head, batches(CLOUDS[:64], wrong), epochs=3)
-    assert loop.best_epoch(history) == 0
+    assert loop.best_epoch(history, task.FOLLOWED) == 0
     assert all(np.array_equal(a, b) for a, b in zip(before, head.get_weights(), strict=True))
-    assert loop.summary(history)["best_epoch"] == 0
-    assert loop.summary(history)["epochs"] == 3
+    assert loop.summary(history, task.FOLLOWED)["best_epoch"] == 0
+    assert loop.summary(history, task.FOLLOWED)["epochs"] == 3
 
 
 def test_it_stops_after_so_many_epochs_without_a_better_one(head: keras.Model) -> None:
     history = fit(head, lr=1e-12, epochs=50, patience=3)
-    assert len(history) - 1 <= loop.best_epoch(history) + 3 + 1 < 50
+    assert len(history) - 1 <= loop.best_epoch(history, task.FOLLOWED) + 3 + 1 < 50
 
 
 def test_a_start_that_is_worse_than_what_it_came_with_does_not_count_for_stopping() -> None:
@@ -99,7 +99,7 @@ def test_a_start_that_is_worse_than_what_it_came_with_does_not_count_for_stoppin
         def get_weights(self) -> list[int]:
             return [0]
 
-    keep = loop.KeepBest({"val_accuracy": 0.9, "val_loss": 0.3}, patience=2)
+    keep = loop.KeepBest({"val_accuracy": 0.9, "val_loss": 0.3}, 2, task.FOLLOWED)
     keep.set_model(Model())
     keep.on_train_begin()
     stopped = []
@@ -129,9 +129,11 @@ def test_the_history_holds_every_epoch_from_the_weights_it_came_with(head: keras
     assert np.allclose(history.loc[1:, "learning_rate"], 0.05)
     assert history["val_accuracy"].between(0, 1).all()
     assert history["loss"].iloc[-1] < history["loss"].iloc[1]
-    shown = loop.table("head", history).splitlines()
+    shown = loop.table("head", history, task.FOLLOWED).splitlines()
     assert shown[0] == "head"
-    assert [line.endswith("best") for line in shown[2:]] == [row == loop.best_epoch(history) for row in range(4)]
+    assert [line.endswith("best") for line in shown[2:]] == [
+        row == loop.best_epoch(history, task.FOLLOWED) for row in range(4)
+    ]
 
 
 def test_the_plotted_curves_have_no_empty_cell(head: keras.Model) -> None:
@@ -144,7 +146,7 @@ def test_the_plotted_curves_have_no_empty_cell(head: keras.Model) -> None:
 def test_no_epochs_leave_the_model_and_one_row(head: keras.Model) -> None:
     before = head.get_weights()
     history = fit(head, epochs=0)
-    assert loop.summary(history) == {
+    assert loop.summary(history, task.FOLLOWED) == {
         "epochs": 0,
         "best_epoch": 0,
         "best_val_loss": round(history["val_loss"][0], 6),

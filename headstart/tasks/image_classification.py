@@ -1,5 +1,0 @@
-"""Image classification: one label a picture. What pictures are is told by `headstart.data.contents`."""
-
-from headstart.tasks.classification import class_weights, loss, metrics, output_layer, targets
-
-__all__ = ["class_weights", "loss", "metrics", "output_layer", "targets"]

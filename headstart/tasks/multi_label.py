@@ -1,0 +1,38 @@
+"""Several classes an example, or none: a yes or no to each class, by itself."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from headstart.training.followed import OF_LABELS
+
+FOLLOWED = OF_LABELS["multi"]
+
+
+def output_layer(classes: int) -> layers.Layer:
+    """Embedding [b, d] -> probabilities [b, classes], each of its own; in float32 whatever the precision below."""
+    return layers.Dense(classes, activation="sigmoid", dtype="float32", name="probabilities")
+
+
+def targets(labels: np.ndarray, classes: int, smoothing: float = 0.0) -> np.ndarray:
+    """float32 [n, classes] of 0 and 1, with `smoothing` spread evenly over yes and no, as `classification` does."""
+    assert labels.shape[1] == classes
+    return (labels * (1 - smoothing) + smoothing / 2).astype(np.float32)
+
+
+def loss() -> keras.losses.Loss:
+    """Cross-entropy of each class's yes or no, the mean over classes."""
+    return keras.losses.BinaryCrossentropy()
+
+
+def metrics() -> list[keras.metrics.Metric]:
+    """The mean over classes of the area under precision over recall, from 200 thresholds.
+
+    The evaluation has it exactly. A class that the split does not hold counts as 0, in every epoch alike.
+    """
+    return [keras.metrics.AUC(curve="PR", multi_label=True, name="average_precision")]
+
+
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """There are none: `headstart.params` refuses them."""
+    raise NotImplementedError("an example of several classes has no class to be weighed by")
