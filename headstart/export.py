@@ -2,6 +2,10 @@
 
 Refuses to leave behind what does not compute as Keras does. Int8 is another model, not another format: what it costs is
 said in the primary figure on the validation split (the test split is looked at by the evaluation alone).
+
+A model of texts takes token ids, int32 [b, tokens], of any length up to `max_tokens`; its tokenizer goes beside it. A
+format whose converter takes no such network gets one of that length alone, to which texts are padded: the network makes
+its mask of the padding's id, so what it says is the same.
 """
 
 import json
@@ -26,6 +30,7 @@ from headstart.data.labels import YES
 from headstart.data.prepared import Prepared, Texts, load
 from headstart.evaluation import kinds
 from headstart.evaluation.declared import OF_LABELS
+from headstart.features import inputs, tokens
 from headstart.features.views import as_rgb
 from headstart.inference.model import evaluated_views
 from headstart.stage import UserError
@@ -37,16 +42,21 @@ if TYPE_CHECKING:
 # as the same.
 TOLERANCE = 1e-3
 BATCH = 32
-# Pictures: that int8's scales are taken from, and that are compared, at most: seconds of work rather than minutes.
+# The file that `headstart predict` runs, on texts of any length.
+PREDICTED = "model.onnx"
+# Examples: that int8's scales are taken from, and that are compared, at most: seconds of work rather than minutes.
 CALIBRATION, COMPARED = 128, 512
-# Calls that a speed is the median of, by pictures in a call.
+# Calls that a speed is the median of, by examples in a call.
 CALLS = {1: 15, BATCH: 3}
+# How a text becomes an input, beside an export.
+HOW = "INPUT.md"
 
-Pictures = NDArray[np.float32]  # [b, s, s, 3], 0-255
-Run = Callable[[Pictures], NDArray[np.floating]]
+Inputs = NDArray[np.generic]  # pictures float32 [b, s, s, 3], 0-255; or token ids int32 [b, tokens]
+Run = Callable[[Inputs], NDArray[np.floating]]
 
 
-Write = Callable[["keras.Model", Path, Pictures], None]  # the last are training pictures, to calibrate on
+# The last are training pictures, to calibrate on; None for texts, whose scales are taken as they come.
+Write = Callable[["keras.Model", Path, Inputs | None], None]
 
 
 class Format(NamedTuple):
@@ -55,7 +65,7 @@ class Format(NamedTuple):
     file: its name in the output folder.
     write: the network to a path.
     write_int8: the same as int8; None where there is none.
-    start: path -> what runs it, for any number of pictures.
+    start: path -> what runs it, for any number of examples.
     """
 
     file: str
@@ -71,10 +81,11 @@ class Found(NamedTuple):
     file: its name.
     megabytes: of its files.
     difference: the largest of a probability from Keras'; of a score in deviations of Keras'.
-    same: share of the pictures with the same answer: the most probable class, the same yes and no to every class, or a
+    same: share of the examples with the same answer: the most probable class, the same yes and no to every class, or a
         score that is off by less than a hundredth of the deviation of Keras'.
     figure: the primary figure of the label kind (accuracy, where a label is one class) on the validation split.
-    speed: pictures in a call -> pictures a second.
+    speed: examples in a call -> examples a second.
+    length: tokens that it takes, no more and no fewer; None: any number, or it takes pictures.
     """
 
     name: str
@@ -84,6 +95,7 @@ class Found(NamedTuple):
     same: float
     figure: float
     speed: dict[int, float]
+    length: int | None
 
 
 class Failed(NamedTuple):
@@ -109,10 +121,10 @@ def export(
         out: folder to write to; other files there are left alone, exports of before are replaced.
         formats: of `FORMATS`.
         int8: also write int8 variants, where a format has one.
-        prepared: the prepared data, whose validation pictures are compared and whose training pictures calibrate.
+        prepared: the prepared data, whose validation examples are compared and whose training pictures calibrate.
 
     Raises:
-        UserError: no model, or no data.
+        UserError: no model, no data, or data of another kind than the model's.
     """
     from headstart.backbones.saving import load_model
     from headstart.device import for_inference
@@ -121,35 +133,57 @@ def export(
         raise UserError(f"{model} holds no model.keras; `dvc repro` makes models/final, --model names another folder")
     if not (prepared / "examples.csv").exists():
         raise UserError(f"{prepared} is not there, and exports are held against Keras on its pictures; run `dvc repro`")
-    data = load(prepared)
-    if isinstance(data.contents, Texts):
-        raise UserError(
-            "a model of texts can't be exported yet; `headstart predict` and MLflow serve model.keras itself"
-        )
+    data, vocabulary = load(prepared), tokens.of_model(model)
+    if isinstance(data.contents, Texts) != (vocabulary is not None):
+        one, other = ("pictures", "texts") if vocabulary is None else ("texts", "pictures")
+        raise UserError(f"{model} is a model of {one}, and {prepared} holds {other}; run `dvc repro`")
     network = for_inference(load_model(model / "model.keras"))
-    compared, calibration = pictures(data, "validation", COMPARED), pictures(data, "train", CALIBRATION)
-    kind = kinds.of(data.labels)
-    truth = data.targets("validation")[spread(len(data.of("validation")), COMPARED)]
-    expected = in_batches(network.predict_on_batch, compared)
+    compared, rows = groups(data, "validation", COMPARED, vocabulary)
+    calibration = groups(data, "train", CALIBRATION, None)[0][0] if vocabulary is None else None
+    judged = kinds.of(data.labels)
+    truth = data.targets("validation")[rows]
+    expected = answers(network.predict_on_batch, compared)
     unit = (float(expected.std()) or 1.0) if data.labels == "score" else 1.0
+    # Texts of the median length; of pictures there is one size.
+    timed = compared[int(np.searchsorted(np.cumsum([len(each) for each in compared]), len(rows) / 2))]
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model / "labels.json", out / "labels.json")
     known = facts.read(model) | {"views": evaluated_views(model)}
     (out / facts.NAME).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    for name in (tokens.FILE, HOW):
+        (out / name).unlink(missing_ok=True)  # of texts, where pictures are exported now
+    if vocabulary is not None:
+        tokens.save(vocabulary, out)
+        (out / HOW).write_text(how(vocabulary), encoding="utf-8")
 
-    def found(name: str, file: Path, run: Run, answers: NDArray[np.float32]) -> Found:
+    def found(name: str, file: Path, run: Run, said: NDArray[np.float32], length: int | None = None) -> Found:
         return Found(
             name,
             file.name,
             sum(part.stat().st_size for part in parts(file)) / 1e6,
-            float(np.abs(answers - expected).max()) / unit,
-            _same(answers, expected, data.labels),
-            float(kind.scores(truth, answers)[kind.FIGURES.primary] or 0.0),
-            {
-                n: n / _seconds(partial(run, compared[np.arange(n) % len(compared)]), calls)
-                for n, calls in CALLS.items()
-            },
+            float(np.abs(said - expected).max()) / unit,
+            _same(said, expected, data.labels),
+            float(judged.scores(truth, said)[judged.FIGURES.primary] or 0.0),
+            {n: n / _seconds(partial(run, timed[np.arange(n) % len(timed)]), calls) for n, calls in CALLS.items()},
+            length,
         )
+
+    def written(write: Write, to: Format, file: Path) -> tuple[Run, NDArray[np.float32], int | None]:
+        """Write a file and run it: any number of tokens, or the most there are if that does not work."""
+        try:
+            with _quietly():
+                write(network, file, calibration)
+                run = to.start(file)
+                return run, answers(run, compared), None
+        except Exception:  # converters stumble over anything at all
+            if vocabulary is None or to.file == PREDICTED:
+                raise
+        with _quietly():
+            _remove(file)
+            length = vocabulary.max_tokens
+            write(of_length(network, length), file, calibration)
+            run = padding(to.start(file), length, vocabulary.padding)
+            return run, answers(run, compared), length
 
     yield found("keras", model / "model.keras", network.predict_on_batch, expected)
     for name in formats:
@@ -163,14 +197,11 @@ def export(
                 _remove(out / file.name)
                 label = name if exact else f"{name} int8"
                 try:
-                    with _quietly():
-                        write(network, file, calibration)
-                        run = to.start(file)
-                        answers = in_batches(run, compared)
-                except Exception as error:  # converters stumble over anything at all, and the others may do
+                    run, answered, length = written(write, to, file)
+                except Exception as error:  # the other formats may do
                     yield Failed(label, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
                     continue
-                said = found(label, file, run, answers)
+                said = found(label, file, run, answered, length)
                 if exact and not said.difference <= TOLERANCE:
                     yield Failed(
                         label, f"its answers differ from Keras' by up to {said.difference:.1e}, not {TOLERANCE:g}"
@@ -197,19 +228,71 @@ def spread(n: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
 
 
-def pictures(data: Prepared, split: str, most: int) -> Pictures:
-    """float32 [b, s, s, 3]: at most so many pictures of a split."""
-    rows = data.of(split).index.to_numpy()
-    return as_rgb(data.images[rows[spread(len(rows), most)]]).astype(np.float32)
+def groups(
+    data: Prepared, split: str, most: int, vocabulary: tokens.Vocabulary | None
+) -> tuple[list[Inputs], NDArray[np.int64]]:
+    """At most so many examples of a split, as the network takes them.
+
+    Returns:
+        Groups of one shape: all pictures, float32 [b, s, s, 3]; the texts of one bucket, the shortest first, int32
+        [b, tokens]. And the places in the split of all of them, one group behind the other.
+    """
+    examples = data.of(split)
+    places = spread(len(examples), most)
+    if vocabulary is None:
+        return [as_rgb(data.images[examples.index.to_numpy()[places]]).astype(np.float32)], places
+    source = inputs.fresh(data._replace(examples=examples.iloc[places]), split, "none", 0, vocabulary)
+    made = [(rows, source(rows, np.zeros(len(rows), int))) for _, rows in inputs.members(source.buckets)]
+    return [each for _, each in made], places[np.concatenate([rows for rows, _ in made])]
 
 
-def in_batches(run: Run, given: Pictures) -> NDArray[np.float32]:
-    """float32 [b, classes], from calls of BATCH pictures; the last one is filled up, for runtimes of one shape."""
-    answers = []
+def answers(run: Run, given: list[Inputs]) -> NDArray[np.float32]:
+    """float32 [b, classes] of groups, one behind the other."""
+    return np.concatenate([in_batches(run, group) for group in given])
+
+
+def in_batches(run: Run, given: Inputs) -> NDArray[np.float32]:
+    """float32 [b, classes], from calls of BATCH examples; the last one is filled up, for runtimes of one shape."""
+    said = []
     for start in range(0, len(given), BATCH):
         rows = np.arange(start, start + BATCH) % len(given)
-        answers.append(np.asarray(run(given[rows]), np.float32)[: len(given) - start])
-    return np.concatenate(answers)
+        said.append(np.asarray(run(given[rows]), np.float32)[: len(given) - start])
+    return np.concatenate(said)
+
+
+def of_length(network: "keras.Model", length: int) -> "keras.Model":
+    """A network of texts, its input int32 [b, length] instead of [b, any number of tokens]."""
+    import keras
+
+    given = keras.Input((length,), dtype="int32", name=network.inputs[0].name)
+    return keras.Model(given, network(given), name=network.name)
+
+
+def padding(run: Run, length: int, token: int) -> Run:
+    """What runs a network of one length, for texts of any number of tokens up to it."""
+    return lambda given: run(np.pad(given, ((0, 0), (0, length - given.shape[1])), constant_values=token))
+
+
+def how(vocabulary: tokens.Vocabulary) -> str:
+    """How a text becomes an input of an export, as Markdown with a piece of Python."""
+    return f"""# From a text to an input
+
+The input is token ids, int32 [texts, tokens]. The tokenizer in `{tokens.FILE}` (of Hugging Face's `tokenizers`) makes
+them of a text, or of two that belong together. {vocabulary.max_tokens} tokens of a text count at most. Shorter texts
+are filled up at the end with {vocabulary.padding}, by which the network knows what is padding. A format that
+`headstart export` lists with a length of its own takes texts that are filled up to just that. The output is a
+probability for each class in `labels.json`, in this order.
+
+    import numpy
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file("{tokens.FILE}")
+    tokenizer.enable_truncation({vocabulary.max_tokens})
+    tokenizer.enable_padding(pad_id={vocabulary.padding})
+    ids = numpy.array([text.ids for text in tokenizer.encode_batch(texts)], "int32")
+
+ONNX Runtime: `onnxruntime.InferenceSession("model.onnx").run(None, {{"tokens": ids}})[0]`. The same numbers come from
+`headstart predict texts.csv --model .` in this folder.
+"""
 
 
 def parts(file: Path) -> list[Path]:
@@ -228,20 +311,27 @@ def _remove(file: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def table(found: Found | Failed | None, labels: str = "class") -> str:
-    """A line of the table for a terminal; its head for None, by label kind."""
+def table(found: Found | Failed | None, labels: str = "class", many: str = "pictures") -> str:
+    """A line of the table for a terminal; its head for None, by label kind, with the examples called so."""
     if isinstance(found, Failed):
         return f"{found.name:13}  failed: {found.reason}"
     judged = ("same class", "accuracy") if labels == "class" else ("same answer", OF_LABELS[labels].primary)
-    head = ["", "file", "MB", "largest difference", *judged, *(f"pictures/s at {n}" for n in CALLS)]
-    widths = [max(13, len(head[0])), 15, 6, *(len(text) for text in head[3:])]
+    head = ["", "file", "MB", "largest difference", *judged, *(f"{many}/s at {n}" for n in CALLS)]
+    widths = [max(13, len(head[0])), 15, 6, *(max(8, len(text)) for text in head[3:])]
     if found is None:
         cells = head
     else:
         numbers = [f"{found.megabytes:.1f}", f"{found.difference:.1e}", f"{found.same:.4f}", f"{found.figure:.4f}"]
         cells = [found.name, found.file, *numbers, *(f"{speed:.0f}" for speed in found.speed.values())]
     texts = [f"{cell:{width}}" for cell, width in zip(cells[:2], widths[:2], strict=True)]
-    return "  ".join(texts + [f"{cell:>{width}}" for cell, width in zip(cells[2:], widths[2:], strict=True)])
+    line = "  ".join(texts + [f"{cell:>{width}}" for cell, width in zip(cells[2:], widths[2:], strict=True)])
+    return f"{line}  {found.length} tokens alone" if found is not None and found.length else line
+
+
+def kind(model: Path) -> tuple[str, str]:
+    """A model's label kind, and what its examples are called: pictures or texts."""
+    known = facts.read(model) if (model / facts.NAME).exists() else {}
+    return known.get("labels", "class"), "texts" if (model / tokens.FILE).exists() else "pictures"
 
 
 def _seconds(work: Callable[[], object], calls: int) -> float:
@@ -263,7 +353,7 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _saved_model(network: "keras.Model", path: Path, _: Pictures) -> None:
+def _saved_model(network: "keras.Model", path: Path, _: Inputs | None) -> None:
     network.export(str(path), format="tf_saved_model", verbose=False)
 
 
@@ -274,27 +364,50 @@ def _start_saved_model(path: Path) -> Run:
     return lambda given: loaded.serve(given).numpy()
 
 
-def _onnx(network: "keras.Model", path: Path, _: Pictures) -> None:
+def _onnx(network: "keras.Model", path: Path, _: Inputs | None) -> None:
     # Without a call before it the export says that the model was never called.
-    network.predict_on_batch(np.zeros((1, *network.input_shape[1:]), np.float32))
+    shape = [size or 1 for size in network.input_shape[1:]]
+    network.predict_on_batch(np.zeros((1, *shape), network.inputs[0].dtype))
     network.export(str(path), format="onnx", verbose=False)
 
 
-def _onnx_int8(network: "keras.Model", path: Path, sample: Pictures) -> None:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+def _onnx_int8(network: "keras.Model", path: Path, sample: Inputs | None) -> None:
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_dynamic,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    # The float file has just been written, unless it was not the same; making it is most of the work.
+    whole = path.with_name("float.onnx")
+    if (written := path.parent.parent / PREDICTED).exists():
+        shutil.copyfile(written, whole)
+    else:
+        _onnx(network, whole, sample)
+    if sample is None:
+        # What enters a transformer's products differs too much from text to text for fixed scales. Without the
+        # preparation, which puts constants where reshaped variables were, a third of the weights stay as they are.
+        prepared = path.with_name("prepared.onnx")
+        quant_pre_process(whole, prepared, skip_symbolic_shape=True)
+        quantize_dynamic(prepared, path, per_channel=True, weight_type=QuantType.QInt8)
+        for part in (whole, prepared):
+            part.unlink()
+        return
+    pictures = sample
 
     class Sample(CalibrationDataReader):
         """Batches of the calibration pictures, then None."""
 
         def __init__(self) -> None:
-            self.batches = iter(np.array_split(sample, max(1, len(sample) // BATCH)))
+            self.batches = iter(np.array_split(pictures, max(1, len(pictures) // BATCH)))
 
-        def get_next(self) -> dict[str, Pictures] | None:
+        def get_next(self) -> dict[str, Inputs] | None:
             batch = next(self.batches, None)
             return None if batch is None else {network.inputs[0].name: batch}
 
-    whole = path.with_name("float.onnx")
-    _onnx(network, whole, sample)
     # Scales per channel: depthwise filters differ too much for one. Unsigned activations: with signed ones ONNX Runtime
     # has no fast kernels for processors of the x86 kind (measured: a fifth to a third of the speed, no more accurate).
     quantize_static(
@@ -314,7 +427,7 @@ def _start_onnx(path: Path) -> Run:
     return lambda given: session.run(None, {source: given})[0]
 
 
-def _openvino(network: "keras.Model", path: Path, _: Pictures) -> None:
+def _openvino(network: "keras.Model", path: Path, _: Inputs | None) -> None:
     network.export(str(path), format="openvino", verbose=False)
 
 
@@ -326,20 +439,15 @@ def _start_openvino(path: Path) -> Run:
     return lambda given: compiled(given)[0].copy()
 
 
-def _litert(network: "keras.Model", path: Path, _: Pictures) -> None:
+def _litert(network: "keras.Model", path: Path, _: Inputs | None) -> None:
     network.export(str(path), format="litert", verbose=False)
 
 
-def _litert_int8(network: "keras.Model", path: Path, sample: Pictures) -> None:
+def _litert_int8(network: "keras.Model", path: Path, sample: Inputs | None) -> None:
     import tensorflow as tf
 
-    network.export(
-        str(path),
-        format="litert",
-        verbose=False,
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=lambda: ([picture[None]] for picture in sample),
-    )
+    calibrated = {} if sample is None else {"representative_dataset": lambda: ([each[None]] for each in sample)}
+    network.export(str(path), format="litert", verbose=False, optimizations=[tf.lite.Optimize.DEFAULT], **calibrated)
 
 
 def _start_litert(path: Path) -> Run:
@@ -349,7 +457,7 @@ def _start_litert(path: Path) -> Run:
     source, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     shape: tuple[int, ...] = ()
 
-    def run(given: Pictures) -> NDArray[np.floating]:
+    def run(given: Inputs) -> NDArray[np.floating]:
         nonlocal shape
         if given.shape != shape:
             shape = given.shape

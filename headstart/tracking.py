@@ -344,9 +344,11 @@ def model(client: Any, run_id: str, folder: Path, root: Path) -> str:
     from mlflow.entities import LoggedModelOutput
 
     md5 = identity.md5(folder / "model.keras")
-    there = held_model(client, client.get_run(run_id).info.experiment_id, md5)
+    run = client.get_run(run_id)
+    there = held_model(client, run.info.experiment_id, md5)
     if there is None:
-        return mlflow_model.log(run_id, folder, md5, mlflow_model.example(root / "data/prepared", folder))
+        views = int(run.data.params.get("evaluate.views", 1))
+        return mlflow_model.log(run_id, folder, md5, mlflow_model.example(root / "data/prepared"), views)
     client.log_outputs(run_id, [LoggedModelOutput(there, step=0)])
     return there
 

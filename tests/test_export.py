@@ -93,3 +93,49 @@ def test_any_number_of_pictures_is_answered_in_calls_of_one_size() -> None:
     pictures = np.arange(70, dtype=np.float32).reshape(70, 1, 1, 1)
     np.testing.assert_array_equal(export.in_batches(network, pictures)[:, 0], np.arange(70))
     assert seen == [32, 32, 32]
+
+
+def test_a_network_of_texts_is_of_one_length_where_a_converter_takes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteRT has no operations of its own for Gemma's attention to any number of tokens."""
+    import keras
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from headstart.backbones.saving import save_model
+    from headstart.backbones.table import TABLE
+    from headstart.backbones.text import Ids, bare, embedding_network
+    from tests.backbones.test_text import SMALL
+
+    options = tuple((key, SMALL.get(key, value)) for key, value in TABLE["Gemma3_270M"].options)
+    entry = TABLE["Gemma3_270M"]._replace(options=options)
+    embedding = embedding_network(bare(entry), Ids(0, None), "mean", "gemma")
+    network = keras.Model(embedding.input, keras.layers.Dense(2, activation="softmax")(embedding.output))
+    lines = [f"{'good' if n % 2 else 'bad'} film {'very ' * (n % 7)}" for n in range(12)]
+    words = {word: n for n, word in enumerate(["[PAD]", "[UNK]", *dict.fromkeys(" ".join(lines).split())])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    for folder in ("data/prepared", "models/final"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "labels.json").write_text('["bad", "good"]')
+    np.save(tmp_path / "data/prepared/texts.npy", np.frombuffer("".join(lines).encode(), np.uint8))
+    np.save(tmp_path / "data/prepared/ends.npy", np.cumsum([[len(line)] for line in lines], axis=0))
+    examples = pd.DataFrame({"id": range(12), "label": ["bad", "good"] * 6, "split": ["train", "validation"] * 6})
+    examples.to_csv(tmp_path / "data/prepared/examples.csv", index=False)
+    save_model(network, tmp_path / "models/final/model.keras")
+    tokenizer.save(str(tmp_path / "models/final/tokenizer.json"))
+    (tmp_path / "models/final/model.json").write_text('{"padding": 0, "max_tokens": 12}')
+    monkeypatch.chdir(tmp_path)
+
+    said = run("--format", "litert", "--out", "out")
+    *_, found, told = said.output.splitlines()
+    assert found.endswith("  12 tokens alone")
+    assert float(found.split()[3]) <= export.TOLERANCE
+    assert "how a text becomes an input (tokenizer.json, INPUT.md)" in told
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "labels.json", "model.json", "tokenizer.json", "INPUT.md", "model.tflite",
+    }  # fmt: skip
+    # Pictures exported to the same place are no texts.
+    (tmp_path / "models/final/tokenizer.json").unlink()
+    with pytest.raises(UserError, match="models/final is a model of pictures, and data/prepared holds texts"):
+        run("--format", "litert", "--out", "out")

@@ -1,7 +1,12 @@
 """MLflow holds what a stage logs; without it the stage goes on."""
 
+import ast
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import keras
@@ -17,6 +22,10 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = params.load(ROOT / "params.yaml")
 # Grey ones, so with one channel.
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1)).astype(np.uint8)
+FACTS = {
+    "task": "image-classification", "image_size": 8, "resize": "stretch", "channels": 1, "black": 0.0, "white": 1.0,
+    "augment": "none", "seed": 0,
+}  # fmt: skip
 VARIABLES = [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]
 
 mlflow = pytest.importorskip("mlflow")
@@ -56,6 +65,7 @@ def left(tmp_path: Path) -> keras.Model:
         (tmp_path / folder).mkdir(parents=True)
     save_model(model, tmp_path / "models/final/model.keras")
     (tmp_path / "models/final/labels.json").write_text('["functional", "defective"]')
+    (tmp_path / "models/final/model.json").write_text(json.dumps(FACTS))
     (tmp_path / "metrics/fine_tune.json").write_text('{"accuracy": 0.9, "n": null, "interval": {"accuracy": [0.8, 1]}}')
     (tmp_path / "evaluation/predictions.csv").write_text("id\n")
     (tmp_path / "evaluation/plots/curve.png").write_bytes(b"")
@@ -113,14 +123,57 @@ def test_the_logged_model_is_served_as_it_was_saved(left: keras.Model) -> None:
     (logged,) = mlflow.search_logged_models(output_format="list")
     served = mlflow.pyfunc.load_model(logged.model_uri)
     pictures = np.broadcast_to(PICTURES, (2, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(served.predict(pictures), left.predict_on_batch(pictures), rtol=1e-5)
+    expected = left.predict_on_batch(pictures)
+    np.testing.assert_allclose(served.predict(pictures), expected, rtol=1e-5)
+    coded = np.array([mlflow_model.encoded(picture) for picture in PICTURES], dtype=object)
+    np.testing.assert_allclose(served.predict(coded), expected, rtol=1e-5)
     signature = served.metadata.signature
-    assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 8, 8, 3)}
+    assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "object", "shape": (-1,)}
     assert signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 2)}
     assert served.metadata.metadata["classes"] == ["functional", "defective"]
-    np.testing.assert_array_equal(served.input_example, pictures[1:])
+    np.testing.assert_allclose(served.predict(served.input_example), expected[1:], rtol=1e-5)
     needed = Path(mlflow.pyfunc.get_model_dependencies(logged.model_uri)).read_text()
     assert {line.partition("==")[0] for line in needed.split()} == {"mlflow", *mlflow_model.SERVING}
+    # MLflow's own way to the network is open as well.
+    network = mlflow.tensorflow.load_model(logged.model_uri)
+    np.testing.assert_allclose(network.predict_on_batch(pictures), expected, rtol=1e-5)
+
+
+def test_the_logged_model_holds_the_code_that_serves_it_and_no_pickle(left: keras.Model) -> None:
+    with tracking.run("fine_tune", SETTINGS):
+        pass
+    (logged,) = mlflow.search_logged_models(output_format="list")
+    folder = Path(mlflow.artifacts.download_artifacts(logged.model_uri))
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {
+        "", ".json", ".keras", ".py", ".txt", ".yaml",
+    }  # fmt: skip
+    # With no other code of ours, and as MLflow imports it.
+    script = f"""
+import sys
+sys.path[:] = [{str(folder / "code")!r}] + [path for path in sys.path if path not in ("", {str(ROOT)!r})]
+from headstart import serving
+assert serving.__file__.startswith({str(folder)!r}), serving.__file__
+print(serving._load_pyfunc({str(folder / "data")!r}).predict([{mlflow_model.encoded(PICTURES[0])!r}]).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pictures = np.broadcast_to(PICTURES[:1], (1, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(json.loads(done.stdout), left.predict_on_batch(pictures), rtol=1e-5)
+
+
+def test_what_serving_imports_is_what_it_requires() -> None:
+    """Modules imported at the top of a file, and so always, by the names of their packages."""
+    found = set()
+    for file in mlflow_model.modules(mlflow_model.LOADER).values():
+        if file.name == "hub.py":  # for networks whose layers are keras-hub's
+            continue
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            found |= {name.partition(".")[0] for name in names}
+    foreign = found - set(sys.stdlib_module_names) - {"headstart"}
+    packages = metadata.packages_distributions()
+    assert {packages[name][0] for name in foreign - {"mlflow"}} | {"tensorflow"} == set(mlflow_model.SERVING)
 
 
 def test_a_model_is_stored_once_however_often_it_is_logged(left: keras.Model) -> None:

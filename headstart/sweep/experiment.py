@@ -4,9 +4,11 @@ In a copy rather than in the workspace, so that a sweep that is killed leaves th
 and several trials run at a time. DVC keeps what a copy ran in its run cache, so nothing is computed twice all the same.
 """
 
+import csv
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from headstart import live
+from headstart import live, params
 from headstart.stage import UserError
 from headstart.sweep.space import changed
 
@@ -26,6 +28,8 @@ from headstart.sweep.space import changed
 LAST, BEYOND = "fine_tune", "evaluate"
 # Seconds that DVC has after Ctrl-C to remove its copy; a stage leaves within three.
 PATIENCE = 30
+# Where DVC has its temporary copies and a note on each; the last of the states there that is no end.
+COPIES, RUNNING = Path(".dvc/tmp/exps/standalone"), 2
 
 
 class Experiment:
@@ -37,7 +41,8 @@ class Experiment:
         Args:
             name: of the experiment.
             changes: parameters that differ from params.yaml.
-            folder: for what is kept beside the experiment: NAME.log, the epochs as they come in NAME.jsonl, NAME.lock.
+            folder: for what is kept beside the experiment: NAME.log, to which a further start adds, the epochs as they
+                come in NAME.jsonl, NAME.lock.
             last: the stage to end with.
             env: further variables.
         """
@@ -48,7 +53,8 @@ class Experiment:
         command = ["dvc", "exp", "run", "--temp", "--name", name, *settings, *copied, last]
         lock = _lock(folder, name)
         assert lock is not None, "wait_for was called before"
-        with self.log.open("w", encoding="utf-8") as log:
+        with self.log.open("a", encoding="utf-8") as log:
+            self.since = log.tell()  # what an earlier start has said lies before
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -73,20 +79,37 @@ class Experiment:
 
     def why(self) -> str:
         """The reason of a failure: the sentence of the stage, or the last line of all."""
-        lines = [line for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        said_now = self.log.read_bytes()[self.since :].decode("utf-8", errors="replace")
+        lines = [line for line in said_now.splitlines() if line.strip()]
         said = [line for line in lines if line.startswith("error: ")] or lines[-1:] or ["it said nothing"]
         return f"{said[-1].removeprefix('error: ')} (all of it: {self.log})"
 
 
 def wait_for(folder: Path, name: str) -> None:
-    """Wait for an experiment of that name that a killed sweep has left running."""
+    """Wait for an experiment of that name that a killed sweep has left running, and remove what a killed one left."""
     lock = _lock(folder, name)
     if lock is None:
         print(f"{name} is still running, from a sweep that was killed: waiting for it", file=sys.stderr, flush=True)
     while lock is None:
         time.sleep(1)
         lock = _lock(folder, name)
+    _clear(name)
     os.close(lock)
+
+
+def _clear(name: str) -> None:
+    """Remove the copy of an experiment whose DVC was killed, and the note by which `dvc exp show` says that it runs."""
+    for note in COPIES.glob("run/*/*.run"):
+        try:
+            said = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if said.get("name") != name or said.get("status", RUNNING) > RUNNING:
+            continue
+        copy = Path(said.get("root_dir") or "")
+        if copy.resolve().parent == COPIES.resolve():
+            shutil.rmtree(copy, ignore_errors=True)
+        shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _lock(folder: Path, name: str) -> int | None:
@@ -105,12 +128,31 @@ def metrics(name: str, of: str) -> dict[str, Any] | None:
     return None if ref is None else _metrics(ref, of)
 
 
+def epochs(name: str) -> list[tuple[int, float]]:
+    """Epoch and validation accuracy of an experiment's fine-tuning, from epoch 0, the head's; what it has of them.
+
+    Without such an experiment those of the commit checked out, see `committed`.
+    """
+    ref, found = _ref(name) or "HEAD", []
+    if (before := _metrics(ref, "train_head")) is not None and "best_val_accuracy" in before:
+        found.append((0, float(before["best_val_accuracy"])))
+    table = subprocess.run(
+        ["git", "show", f"{ref}:plots/{LAST}.csv"], capture_output=True, text=True, check=False
+    ).stdout
+    return found + [(int(row["epoch"]), float(row["val_accuracy"])) for row in csv.DictReader(table.splitlines())]
+
+
 def remove_other(name: str, changes: Mapping[str, Any]) -> None:
     """Remove an experiment of that name with other parameters: one of a study whose folder was deleted."""
     if (ref := _ref(name)) is None:
         return
     values = yaml.safe_load(_git("show", f"{ref}:params.yaml"))
-    if changed(values, changes) != values:
+    try:
+        # By the schema: DVC writes 1e-07, which YAML reads as text.
+        same = params.check(values, ref) == params.check(changed(values, changes), ref)
+    except UserError:  # of another version
+        same = False
+    if not same:
         subprocess.run(["dvc", "exp", "remove", "--quiet", name], check=False)
 
 

@@ -256,6 +256,14 @@ class _Sweep:
         return True
 
     def _complete(self, trial: Trial, run: str, name: str, found: Mapping[str, float]) -> None:
+        # An experiment that a killed sweep left, or that DVC restored, has told nobody its epochs, and others are
+        # pruned by them.
+        told, best = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, 0.0
+        for epoch, accuracy in experiment.epochs(name):
+            best = max(best, accuracy)
+            if epoch not in told:
+                trial.report(best, epoch)
+                self.records.metrics(run, {"val_accuracy": accuracy}, epoch)
         if experiment.metrics(name, LAST) is not None:
             experiment.forget_test(name)
         for attribute in ("best_val_loss", "best_epoch"):

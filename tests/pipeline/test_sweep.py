@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
+from mlflow.entities import Run
 from PIL import Image
 
-from headstart import identity
+from headstart import identity, live
 from tests.pipeline.conftest import Clone
 
 pytestmark = pytest.mark.pipeline
@@ -29,12 +32,15 @@ def own(pipeline: Clone, tmp_path: Path) -> Clone:
     return Clone(tmp_path / "own")
 
 
-def shown(clone: Clone, name: str, of: str) -> dict | None:
-    """The metrics of a stage as `dvc exp show` has them; None if it has none."""
+def experiments(clone: Clone) -> dict[str, dict]:
+    """What `dvc exp show` has of each experiment, by name."""
     revisions = json.loads(clone.ok("dvc", "exp", "show", "--json"))
-    experiments = [found for revision in revisions for found in revision.get("experiments") or []]
-    (data,) = [found["revs"][0]["data"] for found in experiments if found["name"] == name]
-    found = data["metrics"].get(f"metrics/{of}.json")
+    return {found["name"]: found for revision in revisions for found in revision.get("experiments") or []}
+
+
+def metrics(experiment: dict, of: str) -> dict | None:
+    """The metrics of a stage in an experiment; None if it has none."""
+    found = experiment["revs"][0]["data"]["metrics"].get(f"metrics/{of}.json")
     return found["data"] if found and "data" in found else None
 
 
@@ -60,78 +66,151 @@ def test_queued_experiments_run_side_by_side(own: Clone) -> None:
     while time.monotonic() < deadline and re.search(r"Queued|Running", said := own.ok("dvc", "queue", "status")):
         time.sleep(3)
     assert said.count("Success") == 2, said + "".join(own.run("dvc", "queue", "logs", n).stdout for n in names(own))
-    found = {}
+    found, there = {}, experiments(own)
     for name in names(own):
         ref = next(r for r in own.ok("git", "for-each-ref", "--format=%(refname)").split() if r.endswith(f"/{name}"))
         lock = yaml.safe_load(own.ok("git", "show", f"{ref}:dvc.lock"))["stages"]
         rate = lock["train_head"]["params"]["params.yaml"]["lr"]
         found[float(rate)] = {out["path"]: out["md5"] for out in lock["train_head"]["outs"]}
-        assert shown(own, name, "evaluate") is not None
+        assert metrics(there[name], "evaluate") is not None
     assert found.keys() == {1e-3, 3e-3}
     # The rate of the workspace: whoever ran beside it, its head has the same bytes.
-    there = yaml.safe_load((own.folder / "dvc.lock").read_text())["stages"]["train_head"]["outs"]
-    assert found[1e-3] == {out["path"]: out["md5"] for out in there}
+    here = yaml.safe_load((own.folder / "dvc.lock").read_text())["stages"]["train_head"]["outs"]
+    assert found[1e-3] == {out["path"]: out["md5"] for out in here}
     assert found[3e-3]["models/head"] != found[1e-3]["models/head"]
     assert unchanged(own) == before
 
 
-# A head that has hardly learnt, and fine-tuning that mends it, or does nothing for very long.
-SWEEP = ("--only", "-S", "fine_tune.lr_scale=1e-3,1e4", "-S", "lr=1e-7", "-S", "epochs=200", "-S", "fine_tune.warmup=0")
+# A good rate, and one at which nothing is learnt; no training stops by itself. Of the study's random choices the first
+# two fall on the good rate, the third on the other.
+EPOCHS = 12
+SWEEP = (
+    "sweep", "3", "--startup", "1", "--only", "-S", "lr=1e-7,0.01", "-S", f"epochs={EPOCHS}",
+    "-S", "head.patience=99", "-S", "fine_tune.patience=99",
+)  # fmt: skip
 
 
-@pytest.mark.soak
-def test_a_sweep_goes_on_after_a_kill_prunes_and_tests_the_best_alone(own: Clone) -> None:
-    before = unchanged(own)
+def begin(own: Clone) -> subprocess.Popen[str]:
+    """The sweep, to be killed."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "PYTEST_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "headstart", "sweep", "3", "--startup", "1", *SWEEP], cwd=own.folder,
-        env={**inherited, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+    return subprocess.Popen(
+        [sys.executable, "-m", "headstart", *SWEEP], cwd=own.folder, env={**inherited, "PATH": path},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    assert killed.stdout is not None
-    assert any(line.startswith("trial 0: ") for line in killed.stdout)
-    (folder,) = (own.folder / ".headstart/sweep").iterdir()
+
+
+def await_epoch(own: Clone, trial: int, stage: str, epoch: int) -> Path:
+    """Wait until a trial has told an epoch of a stage; its file of epochs."""
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not list(folder.glob("*-000.jsonl")):
-        time.sleep(0.5)
-    killed.kill()
-    killed.communicate()
+    while time.monotonic() < deadline:
+        for file in (own.folder / ".headstart/sweep").glob(f"*/*-{trial:03d}.jsonl"):
+            if any(told.stage == stage and told.epoch >= epoch for told in live.read(file)):
+                return file
+        time.sleep(0.05)
+    raise AssertionError(f"trial {trial} tells no epoch {epoch} of {stage}")
 
-    # It left its trial running, which is waited for and not run again.
-    said = own.ok(sys.executable, "-m", "headstart", "sweep", "3", "--startup", "1", *SWEEP)
-    study = folder.name
-    log = (folder / f"{study}-000.log").read_text()
-    assert log.count("Running stage 'train_head'") <= 1  # none, where the epochs are the workspace's
-    assert log.count("Running stage 'fine_tune'") == 1
-    assert re.search(r"trial \d: pruned, no better than the median after epoch \d", said), said
 
-    # Trials have validation results alone; the best one is what `dvc exp show` has, and it alone is tested.
-    table = pd.read_csv(own.folder / "reports/sweep/trials.csv")
-    assert len(table) == 3
-    assert set(table["state"]) == {"complete", "pruned"}
-    best = f"{study}-{table['trial'].iloc[0]:03d}"
-    complete = {name for name in names(own) if not name.endswith("-tested")}
-    assert names(own) - complete == {f"{best}-tested"}
-    accuracy = {name: shown(own, name, "fine_tune")["best_val_accuracy"] for name in complete}
-    assert accuracy[best] == max(accuracy.values()) == pytest.approx(table["val_accuracy"].max())
-    assert all(shown(own, name, "evaluate") is None for name in complete)
-    tested = shown(own, f"{best}-tested", "evaluate")
-    assert tested is not None
-    assert f"accuracy {tested['accuracy']:.3f}" in said
-    assert "'fine_tune' is cached - skipping run" in (folder / f"{best}-tested.log").read_text()
-    assert unchanged(own) == before
+def kill_below(folder: Path) -> int:
+    """Kill -9 whatever runs in a folder or below it, as the machine's end would; how many processes."""
+    count = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").resolve().is_relative_to(folder.resolve()):
+                os.kill(int(entry.name), signal.SIGKILL)
+                count += 1
+        except OSError:
+            continue
+    return count
 
+
+def logged(own: Clone, study: str) -> tuple[Run, dict[str, Run]]:
+    """The study's run in MLflow, and those of its trials by their names, one each."""
     client = mlflow.MlflowClient(f"sqlite:///{own.folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("headstart")
     runs = client.search_runs([experiment.experiment_id], f"tags.`headstart.sweep` = '{study}'")
     (parent,) = [run for run in runs if run.data.tags.get("dvc.stage") == "sweep"]
-    trials = [run for run in runs if run.data.tags.get("headstart.trial")]
-    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
-    assert {run.data.tags["optuna.state"] for run in trials} == {"complete", "pruned"}
+    trials = [run for run in runs if "headstart.trial" in run.data.tags]
+    found = {run.data.tags["headstart.trial"]: run for run in trials}
+    assert len(found) == len(trials)
+    return parent, found
+
+
+def test_a_sweep_goes_on_after_kills_prunes_and_tests_the_best_alone(own: Clone) -> None:
+    before = unchanged(own)
+    # The sweep alone is killed: the trial that it leaves running is waited for, and not run again.
+    killed = begin(own)
+    folder = await_epoch(own, 0, "train_head", 1).parent
+    killed.kill()
+    killed.communicate()
+    first, third = (folder / f"{folder.name}-{trial:03d}.log" for trial in (0, 2))
+
+    # Everything is killed in the middle of the third trial, which the sweep, stopped before, can't have pruned.
+    killed = begin(own)
+    await_epoch(own, 2, "train_head", 1)
+    os.kill(killed.pid, signal.SIGSTOP)
+    told = await_epoch(own, 2, "fine_tune", 2)  # an epoch is told before its state is kept
+    assert kill_below(own.folder) >= 3  # the sweep, DVC, the stage
+    waited, _ = killed.communicate()
+    last = max(each.epoch for each in live.read(told) if each.stage == "fine_tune")
+    assert last < EPOCHS
+    assert f"{folder.name}-000 is still running" in waited
+    finished, (_, runs) = first.read_bytes(), logged(own, folder.name)
+    assert finished.count(b"Running stage 'fine_tune'") == finished.count(b"Running stage 'train_head'") == 1
+
+    said = own.ok(sys.executable, "-m", "headstart", *SWEEP)
+    # The finished trial is as it was; the other has gone on after its last epoch.
+    assert first.read_bytes() == finished
+    log = third.read_text()
+    assert log.count("Running stage 'train_head'") == 1
+    assert log.count("Running stage 'fine_tune'") == 2
+    gone_on = re.search(r"going on after epoch (\d+)", log)
+    assert gone_on, log
+    assert int(gone_on[1]) >= 1
+
+    # It is pruned before its last epoch, by validation; the good one has had all of its epochs.
+    pruned = re.search(r"trial 2: pruned, no better than the median after epoch (\d+)", said)
+    assert pruned, said
+    assert 2 <= int(pruned[1]) < EPOCHS
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
+    good, same, bad = study.get_trials()
+    assert [trial.state.name for trial in (good, same, bad)] == ["COMPLETE", "COMPLETE", "PRUNED"]
+    assert (good.params["lr"], same.user_attrs["like"], bad.params["lr"]) == (0.01, 0, 1e-7)
+    assert set(good.intermediate_values) == set(range(EPOCHS + 1))
+    assert max(bad.intermediate_values) == int(pruned[1])
+    assert max(bad.intermediate_values.values()) < good.intermediate_values[2]
+
+    # Trials have validation results alone; the best one is what `dvc exp show` has, and it alone is tested.
+    table = pd.read_csv(own.folder / "reports/sweep/trials.csv")
+    assert table["state"].tolist() == ["complete", "complete", "pruned"]
+    best = f"{folder.name}-{table['trial'].iloc[0]:03d}"
+    there = experiments(own)
+    assert set(there) == {best, f"{best}-tested"}
+    assert metrics(there[best], "fine_tune")["best_val_accuracy"] == pytest.approx(table["val_accuracy"].max())
+    assert metrics(there[best], "evaluate") is None
+    tested = metrics(there[f"{best}-tested"], "evaluate")
+    assert tested is not None
+    assert f"accuracy {tested['accuracy']:.3f}" in said
+    assert "'fine_tune' is cached - skipping run" in (folder / f"{best}-tested.log").read_text()
+    # Nothing is left of the experiment that was killed.
+    assert all(found["executor"] is None for found in there.values())
+    assert not [path for path in (own.folder / ".dvc/tmp/exps/standalone").iterdir() if path.name.startswith("tmp")]
+    assert unchanged(own) == before
+
+    # In MLflow each trial has the one run it began with, whatever was killed, and nothing seems to be running.
+    parent, trials = logged(own, folder.name)
+    assert {name: run.info.run_id for name, run in trials.items()} == {
+        name: run.info.run_id for name, run in runs.items()
+    }
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials.values()} == {parent.info.run_id}
+    assert {name[-3:]: (run.data.tags["optuna.state"], run.info.status) for name, run in trials.items()} == {
+        "000": ("complete", "FINISHED"), "002": ("pruned", "KILLED"),
+    }  # fmt: skip
+    client = mlflow.MlflowClient(f"sqlite:///{own.folder / 'mlflow.db'}")
     assert {"sweep/history.png", "sweep/trials.csv"} <= {
         file.path for file in client.list_artifacts(parent.info.run_id, "sweep")
     }
+    assert not client.search_runs([parent.info.experiment_id], "attributes.status = 'RUNNING'")
     own.ok("dvc", "exp", "apply", f"{best}-tested")
     assert json.loads((own.folder / "metrics/evaluate.json").read_text())["accuracy"] == tested["accuracy"]
 

@@ -1,8 +1,10 @@
 """The same pipeline on texts: 150 articles of BBC News, a real encoder, every stage."""
 
+import http.client
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from headstart.data import sources
+from benchmarks import serving
+from headstart.data import encodings, sources
 from headstart.stage import UserError
 from tests.pipeline.conftest import ROOT, Clone, fresh_clone
 
@@ -108,3 +111,65 @@ def test_predictions_of_texts_belong_to_the_metrics(texts: Clone) -> None:
     assert set(table["split"]) == {"test"}
     metrics = json.loads((texts.folder / "metrics/evaluate.json").read_text())
     assert (table["truth"] == table["predicted"]).mean() == pytest.approx(metrics["accuracy"], abs=1e-6)
+
+
+def predicted(texts: Clone, names: list[str], *arguments: str) -> np.ndarray:
+    """What `headstart predict` says of files: probabilities [b, classes]."""
+    texts.ok(
+        sys.executable, "-m", "headstart", "predict", *names, "--format", "csv", "--output", "found.csv", *arguments
+    )
+    table = pd.read_csv(texts.folder / "found.csv")
+    (texts.folder / "found.csv").unlink()
+    assert table["error"].isna().all()
+    return table.filter(like="p_").to_numpy(float)
+
+
+@pytest.fixture(scope="module")
+def files(texts: Clone) -> list[str]:
+    """Short and long articles of the test split."""
+    table = pd.read_csv(texts.folder / "evaluation/predictions.csv", dtype={"id": str})
+    return [f"news/{name}" for name in table["id"][:12]]
+
+
+def test_exports_of_a_text_model_compute_what_keras_does(texts: Clone, files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "exports"
+    said = texts.ok(sys.executable, "-m", "headstart", "export", "--int8", "--out", str(out))
+    assert "texts/s at 1" in said.splitlines()[0]
+    rows = {line[:13].strip(): line[13:].split() for line in said.splitlines()[1:-1]}
+    assert set(rows) == {"keras", "savedmodel", "onnx", "onnx int8", "openvino", "litert", "litert int8"}
+    for name, (file, megabytes, difference, same, accuracy, *speeds) in rows.items():
+        assert name == "keras" or (out / file).exists()
+        assert float(megabytes) > 0
+        assert [float(speed) > 0 for speed in speeds] == [True, True]
+        assert float(difference) <= 1e-3 or name.endswith("int8")
+        assert float(same) == 1 or name.endswith("int8")
+        assert float(accuracy) > 0.6
+    for name in ("onnx", "litert"):
+        assert float(rows[f"{name} int8"][1]) < 0.5 * float(rows[name][1])
+
+    # The ONNX file is ready to predict, texts of any length; and by what INPUT.md says.
+    expected = predicted(texts, files)
+    np.testing.assert_allclose(predicted(texts, files, "--model", str(out)), expected, atol=1e-4)
+    code = "\n".join(line[4:] for line in (out / "INPUT.md").read_text().splitlines() if line.startswith("    "))
+    script = f"""
+import json, onnxruntime
+texts = [open(name, encoding="utf-8", errors="replace").read() for name in {[str(texts.folder / f) for f in files]}]
+{code}
+session = onnxruntime.InferenceSession("model.onnx")
+print(json.dumps(session.run(None, {{"tokens": ids}})[0].tolist()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=out, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-4)
+
+
+def test_mlflow_answers_texts_over_http_as_predict_does(texts: Clone, files: list[str], tmp_path: Path) -> None:
+    uri = f"sqlite:///{texts.folder / 'mlflow.db'}"
+    expected = predicted(texts, files)
+    given = [encodings.decode((texts.folder / name).read_bytes())[0] for name in files]
+    with serving.served(serving.logged(uri, "fine_tune"), tmp_path, serving.environment(uri)) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        np.testing.assert_allclose(serving.ask(connection, serving.body(given)), expected, atol=1e-4)
+        with pytest.raises(RuntimeError, match=r"the server answers 400.*inputs\[1\]: the text is empty"):
+            serving.ask(connection, serving.body([given[0], " "]))
+        connection.close()

@@ -1,12 +1,12 @@
 """The trained model in use: predictions on the command line, exports, and an answer over HTTP."""
 
+import base64
 import http.client
 import json
-import os
+import re
 import sys
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,24 +64,30 @@ def test_exports_compute_what_keras_does_and_are_ready_to_predict(pipeline: Clon
     np.testing.assert_allclose(found.loc[before.index, columns], before[columns], atol=1e-4)
 
 
-def test_mlflow_answers_a_real_picture_over_http(pipeline: Clone, tmp_path: Path) -> None:
+def test_mlflow_answers_picture_files_over_http_as_predict_does(pipeline: Clone, tmp_path: Path) -> None:
     uri = f"sqlite:///{pipeline.folder / 'mlflow.db'}"
-    client = mlflow.MlflowClient(uri)
-    experiment = client.get_experiment_by_name("headstart")
-    # The first that was logged: other tests' experiments come later.
-    model = next(
-        m for m in reversed(client.search_logged_models([experiment.experiment_id]))
-        if client.get_run(m.source_run_id).data.tags["dvc.stage"] == "fine_tune"
-    )  # fmt: skip
-    before = evaluated(pipeline)
+    before, found = evaluated(pipeline), predicted(pipeline)
+    columns = [name for name in before if name.startswith("p_")]
     examples = pd.read_csv(pipeline.folder / "data/prepared/examples.csv", dtype=str)
     row = int(examples.index[examples["id"] == before.index[0]][0])
     picture = np.load(pipeline.folder / "data/prepared/images.npy", mmap_mode="r")[row : row + 1]
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_"))}
-    with serving.served(f"models:/{model.model_id}", tmp_path, {**inherited, "MLFLOW_TRACKING_URI": uri}) as port:
+    files = [(pipeline.folder / PICTURES / name).read_bytes() for name in before.index[:5]]
+    with serving.served(serving.logged(uri, "fine_tune"), tmp_path, serving.environment(uri)) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        answers = serving.ask(connection, serving.body(files))
+        np.testing.assert_allclose(answers, found.loc[before.index[:5], columns].astype(float), atol=1e-5)
+        # As it stands in a shell: a file of 76 characters a line, and with the kind of picture before it.
+        lines = base64.encodebytes(files[0]).decode()
+        for text in (lines, f"data:image/jpeg;base64,{lines}"):
+            np.testing.assert_allclose(serving.ask(connection, serving.body([text])), answers[:1], atol=1e-6)
+        # The network's own input, in numbers.
         (answer,) = serving.ask(connection, serving.body(picture))
-        np.testing.assert_allclose(answer, before.iloc[0].filter(like="p_").astype(float), atol=1e-5)
-        with pytest.raises(RuntimeError, match="the server answers 4"):
-            serving.ask(connection, json.dumps({"inputs": [[1, 2], [3, 4]]}).encode())
+        np.testing.assert_allclose(answer, before.iloc[0][columns].astype(float), atol=1e-5)
+        for inputs, sentence in {
+            ("photo.jpg",): " is no base64; a picture is given as the bytes of its file",
+            (lines, base64.b64encode(b"GIF89a").decode()): "inputs[1]: not a picture of a known kind",
+            ((1, 2), (3, 4)): "inputs: numbers of the shape [2, 2] are given; allowed are pictures [b, 96, 96, 3], or",
+        }.items():
+            with pytest.raises(RuntimeError, match=f"the server answers 400.*{re.escape(sentence)}"):
+                serving.ask(connection, json.dumps({"inputs": inputs}).encode())
         connection.close()

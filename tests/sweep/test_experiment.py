@@ -1,7 +1,9 @@
 """What a trial's experiment holds, in a repository that has git's part of one alone."""
 
 import json
+import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,50 @@ def test_a_trial_has_no_evaluation_of_another_model_and_is_otherwise_as_it_was(t
 def test_what_is_not_there_has_no_metrics(trial: str) -> None:
     assert experiment.metrics("sweep-1-001", "fine_tune") is None
     assert experiment.committed("fine_tune") == {}
+
+
+def test_a_rate_that_yaml_reads_as_text_is_no_other_rate(trial: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC writes 1e-07; compared as it is read, each such trial would be removed after a kill, and run again."""
+    removed = []
+    monkeypatch.setattr(experiment.subprocess, "run", recording(experiment.subprocess.run, removed))
+    ref = next(line for line in git("for-each-ref", "--format=%(refname)", "refs/exps").split())
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(re.sub(r"^lr: \S+", "lr: 1e-07", text, flags=re.MULTILINE))
+    git("add", "params.yaml")
+    git("update-ref", ref, git("commit-tree", git("write-tree"), "-p", "HEAD", "-m", "with a small rate"))
+    experiment.remove_other(trial, {"lr": 1e-7})
+    assert removed == []
+    experiment.remove_other(trial, {"lr": 1e-6})
+    assert removed == [["dvc", "exp", "remove", "--quiet", trial]]
+
+
+def recording(run: Callable, removed: list) -> Callable:
+    """`subprocess.run` that writes down what is asked of DVC instead."""
+    return lambda command, **options: removed.append(command) if command[0] == "dvc" else run(command, **options)
+
+
+def test_an_experiments_epochs_begin_with_the_head(trial: str) -> None:
+    ref = next(line for line in git("for-each-ref", "--format=%(refname)", "refs/exps").split())
+    Path("metrics/train_head.json").write_text(json.dumps({"best_val_accuracy": 0.5}))
+    Path("plots/fine_tune.csv").write_text("epoch,val_loss,val_accuracy\n1,0.7,0.25\n2,0.6,0.75\n")
+    git("add", "--all")
+    git("update-ref", ref, git("commit-tree", git("write-tree"), "-p", "HEAD", "-m", "with epochs"))
+    assert experiment.epochs(trial) == [(0, 0.5), (1, 0.25), (2, 0.75)]
+
+
+def test_what_a_killed_dvc_left_is_removed_and_nothing_else(trial: str) -> None:
+    copies = Path(".dvc/tmp/exps/standalone")
+    for number, (name, status) in enumerate((("mine", 2), ("mine", 6), ("other", 2))):
+        (copies / f"tmp{number}/data").mkdir(parents=True)
+        (copies / f"run/{number}").mkdir(parents=True)
+        note = {"name": name, "status": status, "root_dir": str((copies / f"tmp{number}").resolve())}
+        (copies / f"run/{number}/{number}.run").write_text(json.dumps(note))
+    (copies / "run/3").mkdir()
+    (copies / "run/3/3.run").write_text(json.dumps({"name": "mine", "status": 2, "root_dir": str(Path.cwd())}))
+    experiment.wait_for(Path(), "mine")
+    assert sorted(path.name for path in copies.glob("tmp*")) == ["tmp1", "tmp2"]
+    assert sorted(path.name for path in copies.glob("run/*")) == ["1", "2"]
+    assert Path("params.yaml").exists()
 
 
 def test_data_that_a_copy_would_lack_are_handed_on(trial: str) -> None:

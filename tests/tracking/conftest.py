@@ -50,6 +50,7 @@ def train_head(settings, run):
     with stage.whole("models/head") as folder:
         network(folder / "model.keras", str(settings.lr))
         (folder / "labels.json").write_text(json.dumps(CLASSES))
+        (folder / "model.json").write_text("{}")
     lines = [f"{epoch},{loss!r},{accuracy!r}" for epoch, loss, accuracy in rows]
     stage.write("plots/train_head.csv", "epoch,val_loss,val_accuracy\\n" + "\\n".join(lines) + "\\n")
     summary = {"epochs": 2, "best_epoch": 2, "best_val_loss": rows[1][1], "best_val_accuracy": rows[1][2]}
