@@ -86,9 +86,13 @@ def gather(settings: Params, found: Outcome) -> card.Facts:
         noted: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         return noted
 
-    knobs = ("task", "backbone", "lr", "batch_size", "epochs", "optimizer", "trainable_layers", "seed")
+    knobs = {
+        "task": settings.task, "backbone": settings.backbone, "lr": settings.lr, "batch_size": settings.batch_size,
+        "epochs": settings.epochs, "optimizer": settings.optimizer, "trainable_layers": settings.trainable_layers,
+        "seed": settings.seed,
+    }  # fmt: skip
     return card.Facts(
-        knobs={name: getattr(settings, name) for name in knobs},
+        knobs=knobs,
         views=settings.evaluate.views, metrics=found.metrics, classes=found.tables["classes.csv"],
         prepared=read("metrics/prepare.json"), source=read("data/prepared/source.json"),
         backbone=read("models/backbone/backbone.json"), labels=settings.data.labels,
