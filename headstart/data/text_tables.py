@@ -260,14 +260,23 @@ def _delimited(path: Path, data: params.Data, fewest: int) -> Rows:
 def _parse(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """Line number from 1 and cells of each line that is not blank.
 
-    Between tabs a quote is a character like any other, unless lines come out even only if it is not: short messages
-    are full of quotes that nothing closes.
+    Between tabs a quote is a character like any other, unless lines come out even only if it is not, or whoever wrote
+    the first line put all of it in quotes: short messages are full of quotes that nothing closes.
     """
-    if separator == "tab":
-        plain = [(at, line.rstrip("\n").split("\t")) for at, line in enumerate(lines, 1) if line.strip()]
-        if len({len(cells) for _, cells in plain[:1] + plain}) == 1:
-            yield from ((at, [_unquoted(cell) for cell in cells]) for at, cells in plain)
-            return
+    if separator != "tab":
+        return _quoted(lines, separator)
+    plain = [(at, line.rstrip("\n").split("\t")) for at, line in enumerate(lines, 1) if line.strip()]
+    if not _even(plain):
+        return _quoted(lines, separator)
+    if plain and all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in plain[0][1]):
+        quoted = list(_quoted(lines, separator))
+        if _even(quoted):
+            return iter(quoted)
+    return ((at, [_unquoted(cell) for cell in cells]) for at, cells in plain)
+
+
+def _quoted(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The same, with quotes round cells that hold separators or ends of lines."""
     reader = csv.reader(
         (" ".join(line.split("\t")) for line in lines) if separator == "whitespace" else lines,
         delimiter=SEPARATORS[separator], skipinitialspace=True,
@@ -275,6 +284,10 @@ def _parse(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield reader.line_num, cells
+
+
+def _even(rows: list[tuple[int, list[str]]]) -> bool:
+    return len({len(cells) for _, cells in rows}) == 1
 
 
 def _unquoted(cell: str) -> str:

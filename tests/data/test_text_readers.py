@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -162,6 +162,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\r\0\x1c\x1d\x1
 
 
 @given(st.lists(words, min_size=3, max_size=12), st.sampled_from([("csv", ","), ("csv", ";"), ("tsv", "\t")]))
+@example(["0", "0", "0\t\n"], ("tsv", "\t"))  # as even without quotes
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_whatever_a_csv_writer_wrote_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, found: list[str], kind: tuple[str, str]
@@ -173,7 +174,9 @@ def test_whatever_a_csv_writer_wrote_is_read_again(
         writer.writerow(["text", "label"])
         writer.writerows((text, "ab"[at % 2]) for at, text in enumerate(found))
     columns = params.Columns(path=None, text=None, pair=None, label=None, group=None, split=None)
-    data = params.Data.model_construct(columns=columns, header=None, separator="auto", threshold=None, classes=None)
+    data = params.Data.model_construct(
+        columns=columns, header=None, separator="auto", threshold=None, classes=None, labels="class"
+    )
     table, _ = read_table(file, data)
     assert table["text"].tolist() == found
     assert table["label"].tolist() == ["ab"[at % 2] for at in range(len(found))]

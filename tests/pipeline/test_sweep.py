@@ -59,7 +59,7 @@ def unchanged(clone: Clone) -> list[str]:
 
 
 def test_queued_experiments_run_side_by_side(own: Clone) -> None:
-    before = unchanged(own)
+    before, earlier = unchanged(own), names(own)
     own.ok("dvc", "exp", "run", "--queue", "-S", "lr=1e-3,3e-3", "-S", "trainable_layers=0")
     own.ok("dvc", "queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 540
@@ -67,7 +67,7 @@ def test_queued_experiments_run_side_by_side(own: Clone) -> None:
         time.sleep(3)
     assert said.count("Success") == 2, said + "".join(own.run("dvc", "queue", "logs", n).stdout for n in names(own))
     found, there = {}, experiments(own)
-    for name in names(own):
+    for name in names(own) - earlier:
         ref = next(r for r in own.ok("git", "for-each-ref", "--format=%(refname)").split() if r.endswith(f"/{name}"))
         lock = yaml.safe_load(own.ok("git", "show", f"{ref}:dvc.lock"))["stages"]
         rate = lock["train_head"]["params"]["params.yaml"]["lr"]
