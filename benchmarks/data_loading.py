@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmarks import measure, workshop
 from headstart.backbones import table
-from headstart.backbones.graph import cut, unfrozen
 from headstart.features.inputs import Cached
 from headstart.training.batches import Batches
 
@@ -39,7 +38,7 @@ class OnDisk:
         """Copy the cache's file."""
         self.path = cache.with_name("on_disk.npy")
         shutil.copy(cache, self.path)
-        self.fetch = Cached(np.zeros(0))
+        self.fetch = Cached(np.load(self.path, mmap_mode="r"))
         self.left: list[float] = []  # share of the file that stayed in memory, each time
 
     def forget(self) -> None:
@@ -70,28 +69,12 @@ def main() -> None:
     given = parser.parse_args()
     n, rounds = (64, 1) if given.quick else (given.pictures, given.rounds)
 
-    from headstart import tasks
-    from headstart.backbones import cut as parting
-    from headstart.backbones.saving import load_model
-    from headstart.features import engine
-    from headstart.training import networks, optimization
-
     data = workshop.prepared()
     data = data._replace(examples=data.of("train").head(n // BATCH_SIZE * BATCH_SIZE))  # whole batches alone
-    task, k = tasks.of(data), len(data.classes)
-    targets = task.targets(data.targets("train"), k)
     with workshop.folder() as within:
         path = workshop.backbone(workshop.DEFAULT, table.find(workshop.DEFAULT).size, within)
-        graph = engine.read_graph(path)
-        at = cut(graph, TRAINABLE)
+        at, tail, _, targets = workshop.sides(path, data, TRAINABLE)
         cache = workshop.activations(path, at, data, VIEWS, within)
-        base = load_model(path / "backbone.keras")
-        parting.unfreeze(base, unfrozen(graph, TRAINABLE))
-        head = networks.head(base.output_shape[1], k, [], 0.0, task)
-        tail = networks.on_top(parting.tail(base, at), head, "tail")
-        optimizer = optimization.optimizer("adamw", 3e-4, weight_decay=1e-4, clip_norm=1.0)
-        networks.compile_for_device(tail, optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
-
         fetch = Cached(cache)
         fed = Batches(fetch, targets, batch_size=BATCH_SIZE, seed=0, views=VIEWS)
         held = Repeated(fetch, targets, batch_size=BATCH_SIZE, seed=0, views=VIEWS)

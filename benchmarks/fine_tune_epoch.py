@@ -13,7 +13,6 @@ import numpy as np
 
 from benchmarks import measure, workshop
 from headstart.backbones import table
-from headstart.backbones.graph import cut, unfrozen
 from headstart.data.prepared import Prepared
 
 # The fifth of EfficientNet-Lite0's seven stages begins with this layer.
@@ -66,35 +65,11 @@ def subset(data: Prepared, n: int) -> Prepared:
 
 def epoch(path: Path, data: Prepared, trainable: int | str, rounds: int) -> dict[str, Any]:
     """Median seconds of an epoch of both sides."""
-    import keras
-
-    from headstart import tasks
-    from headstart.backbones import cut as parting
-    from headstart.backbones.saving import load_model
-    from headstart.features import engine
     from headstart.features.inputs import Cached
     from headstart.features.views import as_rgb
-    from headstart.training import networks, optimization
     from headstart.training.batches import Batches
 
-    task, k = tasks.of(data), len(data.classes)
-    targets = task.targets(data.targets("train"), k)
-    graph = engine.read_graph(path)
-    at, names = cut(graph, trainable), unfrozen(graph, trainable)
-
-    def network() -> tuple[keras.Model, keras.Model, keras.optimizers.Optimizer]:
-        keras.utils.set_random_seed(0)
-        base = load_model(path / "backbone.keras")
-        parting.unfreeze(base, names)
-        head = networks.head(base.output_shape[1], k, [], 0.0, task)
-        return base, head, optimization.optimizer("adamw", 3e-4, weight_decay=1e-4, clip_norm=1.0)
-
-    base, head, optimizer = network()
-    tail = networks.on_top(parting.tail(base, at), head, "tail")
-    networks.compile_for_device(tail, optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
-    base, head, optimizer = network()
-    whole = networks.on_top(base, head, "whole")
-    whole.compile(optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
+    at, tail, whole, targets = workshop.sides(path, data, trainable)
     pictures = as_rgb(data.images[data.of("train").index]).astype(np.float32)
 
     with workshop.folder() as within:

@@ -13,7 +13,6 @@ import numpy as np
 
 from benchmarks import measure, workshop
 from benchmarks.fine_tune_epoch import BATCH_SIZE, release, subset
-from headstart.backbones.graph import cut, unfrozen
 from headstart.data.prepared import Prepared, Texts
 
 RECIPE, MAX_TOKENS = "bbc-news", 128
@@ -50,36 +49,12 @@ def main() -> None:
 
 def epoch(path: Path, data: Prepared, trainable: int, rounds: int) -> dict[str, Any]:
     """Median seconds of an epoch of both sides."""
-    import keras
-
-    from headstart import tasks
-    from headstart.backbones import cut as parting
-    from headstart.backbones.saving import load_model
     from headstart.features import engine, tokens
     from headstart.features.extraction import Extractor
     from headstart.features.inputs import Cached, CachedByBucket, caches, fresh
-    from headstart.training import networks, optimization
     from headstart.training.batches import Batches
 
-    task, k = tasks.of(data), len(data.classes)
-    targets = task.targets(data.targets("train"), k)
-    graph = engine.read_graph(path)
-    at, names = cut(graph, trainable), unfrozen(graph, trainable)
-
-    def network() -> tuple[keras.Model, keras.Model, keras.optimizers.Optimizer]:
-        keras.utils.set_random_seed(0)
-        base = load_model(path / "backbone.keras")
-        parting.unfreeze(base, names)
-        head = networks.head(base.output_shape[1], k, [], 0.0, task)
-        return base, head, optimization.optimizer("adamw", 3e-4, weight_decay=1e-4, clip_norm=1.0)
-
-    base, head, optimizer = network()
-    tail = networks.on_top(parting.tail(base, at), head, "tail")
-    networks.compile_for_device(tail, optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
-    base, head, optimizer = network()
-    whole = networks.on_top(base, head, "whole")
-    whole.compile(optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
-
+    at, tail, whole, targets = workshop.sides(path, data, trainable)
     vocabulary = tokens.of_backbone(path, MAX_TOKENS)
     source = fresh(data, "train", "none", 0, vocabulary)
     there = data.contents

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -18,6 +18,9 @@ from headstart import params
 from headstart.backbones import table
 from headstart.data.prepared import Prepared, load
 from headstart.stage import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = "EfficientNetLite0"
@@ -193,3 +196,56 @@ def texts(recipe: str, within: Path) -> Prepared:
     for stage in ("fetch_data", "prepare"):
         made.stage(stage)
     return load(made.folder / "data" / "prepared")
+
+
+class Sides(NamedTuple):
+    """Two trainings of the same layers, compiled, with the same weights.
+
+    at: the cut.
+    tail: what lies above it with a head, for what was cached there.
+    whole: the whole network with a head, the usual way in Keras.
+    targets: of the training split.
+    """
+
+    at: str
+    tail: "keras.Model"
+    whole: "keras.Model"
+    targets: np.ndarray
+
+
+def sides(path: Path, data: Prepared, trainable: int | str) -> Sides:
+    """Set up both, with the optimizer of `fine_tune`.
+
+    Args:
+        path: of the backbone.
+        data: whose classes and training split to take.
+        trainable: layers, as in params.yaml.
+    """
+    import keras
+
+    from headstart import tasks
+    from headstart.backbones import cut as parting
+    from headstart.backbones.graph import cut, unfrozen
+    from headstart.backbones.saving import load_model
+    from headstart.features import engine
+    from headstart.training import networks, optimization
+
+    task, k = tasks.of(data), len(data.classes)
+    graph = engine.read_graph(path)
+    at, names = cut(graph, trainable), unfrozen(graph, trainable)
+
+    def parts() -> tuple[keras.Model, keras.Model, dict[str, Any]]:
+        keras.utils.set_random_seed(0)
+        base = load_model(path / "backbone.keras")
+        parting.unfreeze(base, names)
+        head = networks.head(base.output_shape[1], k, [], 0.0, task)
+        optimizer = optimization.optimizer("adamw", 3e-4, weight_decay=1e-4, clip_norm=1.0)
+        return base, head, {"optimizer": optimizer, "loss": task.loss(), "metrics": task.metrics()}
+
+    base, head, settings = parts()
+    tail = networks.on_top(parting.tail(base, at), head, "tail")
+    networks.compile_for_device(tail, **settings)
+    base, head, settings = parts()
+    whole = networks.on_top(base, head, "whole")
+    whole.compile(**settings)
+    return Sides(at, tail, whole, task.targets(data.targets("train"), k))
