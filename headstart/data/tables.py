@@ -136,7 +136,7 @@ def _lines(path: Path) -> list[str]:
             text = file.read()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save the table as UTF-8") from None
-    if not text.strip():
+    if all(sign.isspace() or sign in ',;"' for sign in text):  # separators and quotes alone are no cells
         raise UserError(f"{path}: empty; a table needs a line with path and label for each example")
     return text.replace("\r\n", "\n").replace("\r", "\n").splitlines(keepends=True)
 

@@ -213,7 +213,7 @@ def _text(path: Path) -> tuple[str, list[str]]:
         text, encoding = encodings.decode(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path}: {error}; save the table as UTF-8") from None
-    if not text.strip():
+    if all(sign.isspace() or sign in ',;"' for sign in text):  # separators and quotes alone are no cells
         raise UserError(f"{path}: empty; a table needs a line with text and label for each example")
     plain = encoding.removeprefix("utf-8").removeprefix("-sig") == ""
     return text, [] if plain else [f"{path.name} is read as {encoding}; if characters look wrong, save it as UTF-8"]

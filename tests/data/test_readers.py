@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
@@ -394,6 +394,8 @@ def test_any_quoted_table_comes_back_as_it_was(
     assert list(table["line"]) == [at * (2 if blank_lines else 1) + 1 for at in range(len(rows))]
 
 
+@example(content=b",")  # separators alone
+@example(content=b"\x0b")
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_called_a_table_are_read_or_refused_by_a_sentence(
