@@ -128,18 +128,22 @@ def metrics(name: str, of: str) -> dict[str, Any] | None:
     return None if ref is None else _metrics(ref, of)
 
 
-def epochs(name: str) -> list[tuple[int, float]]:
-    """Epoch and validation accuracy of an experiment's fine-tuning, from epoch 0, the head's; what it has of them.
+def epochs(name: str, best: str = "accuracy") -> list[tuple[int, float]]:
+    """Epoch and validation figure of an experiment's fine-tuning, from epoch 0, the head's; what it has of them.
 
     Without such an experiment those of the commit checked out, see `committed`.
+
+    Args:
+        name: of the experiment.
+        best: the figure that is followed, see `headstart.training.followed`.
     """
     ref, found = _ref(name) or "HEAD", []
-    if (before := _metrics(ref, "train_head")) is not None and "best_val_accuracy" in before:
-        found.append((0, float(before["best_val_accuracy"])))
+    if (before := _metrics(ref, "train_head")) is not None and f"best_val_{best}" in before:
+        found.append((0, float(before[f"best_val_{best}"])))
     table = subprocess.run(
         ["git", "show", f"{ref}:plots/{LAST}.csv"], capture_output=True, text=True, check=False
     ).stdout
-    return found + [(int(row["epoch"]), float(row["val_accuracy"])) for row in csv.DictReader(table.splitlines())]
+    return found + [(int(row["epoch"]), float(row[f"val_{best}"])) for row in csv.DictReader(table.splitlines())]
 
 
 def remove_other(name: str, changes: Mapping[str, Any]) -> None:

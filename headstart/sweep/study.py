@@ -258,12 +258,13 @@ class _Sweep:
     def _complete(self, trial: Trial, run: str, name: str, found: Mapping[str, float]) -> None:
         # An experiment that a killed sweep left, or that DVC restored, has told nobody its epochs, and others are
         # pruned by them.
-        told, best = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, 0.0
-        for epoch, accuracy in experiment.epochs(name):
-            best = max(best, accuracy)
+        told = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        best = self._better([])
+        for epoch, value in experiment.epochs(name, self.followed.best):
+            best = self._better([best, value])
             if epoch not in told:
                 trial.report(best, epoch)
-                self.records.metrics(run, {"val_accuracy": accuracy}, epoch)
+                self.records.metrics(run, {f"val_{self.followed.best}": value}, epoch)
         if experiment.metrics(name, LAST) is not None:
             experiment.forget_test(name)
         for attribute in ("best_val_loss", "best_epoch"):

@@ -139,3 +139,12 @@ def test_epochs_are_read_as_they_come(tmp_path: Path, monkeypatch: pytest.Monkey
     with file.open("a") as half:
         half.write('{"stage": "fine_tune", "epo')
     assert list(live.read(file)) == [live.Epoch("fine_tune", 1, {"val_accuracy": 0.5})]
+
+
+def test_epochs_are_of_the_figure_that_is_followed(trial: str) -> None:
+    ref = next(line for line in git("for-each-ref", "--format=%(refname)", "refs/exps").split())
+    Path("metrics/train_head.json").write_text(json.dumps({"best_val_loss": 0.9, "best_val_absolute_error": 3}))
+    Path("plots/fine_tune.csv").write_text("epoch,val_loss,val_absolute_error\n1,0.7,2\n2,0.6,1\n")
+    git("add", "--all")
+    git("update-ref", ref, git("commit-tree", git("write-tree"), "-p", "HEAD", "-m", "with scores"))
+    assert experiment.epochs(trial, "loss") == [(0, 0.9), (1, 0.7), (2, 0.6)]
