@@ -89,7 +89,7 @@ class Served:
         try:
             content = content if isinstance(content, bytes) else _bytes(content, where)
             return seen(content, self.model.facts, self.model.views)
-        except MlflowException:
+        except (MlflowException, MemoryError):
             raise
         except Exception as error:  # Pillow's decoders raise anything at all on damaged files
             raise Unreadable(f"{where}: {images.why_not(error)}") from None

@@ -116,9 +116,7 @@ def tables(truth: NDArray[np.integer], models: Models, labels: Sequence[str]) ->
         "classes": curves.by_class(truth, first, labels),
         "confusion": curves.confusion(truth, first, labels),
     }
-    for model, probabilities in models.items():
-        found[f"reliability/{model}"] = curves.reliability(truth, probabilities)
-    found["reliability/ideal"] = pd.DataFrame({"predicted": [0.0, 1.0], "observed": [0.0, 1.0]})
+    found |= curves.reliabilities(truth, models)
     return {f"{name}.csv": table.round(6) for name, table in found.items()}
 
 

@@ -99,6 +99,12 @@ def from_corner(roc: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([roc.iloc[:1] * 0, roc], ignore_index=True)
 
 
+def reliabilities(truth: NDArray[np.integer], models: Mapping[str, NDArray[np.floating]]) -> dict[str, pd.DataFrame]:
+    """`reliability/MODEL` -> its table, and `reliability/ideal`, the line on which a probability means what it says."""
+    found = {f"reliability/{model}": reliability(truth, probabilities) for model, probabilities in models.items()}
+    return found | {"reliability/ideal": pd.DataFrame({"predicted": [0.0, 1.0], "observed": [0.0, 1.0]})}
+
+
 def reliability(truth: NDArray[np.integer], probabilities: NDArray[np.floating]) -> pd.DataFrame:
     """How often it is true, against the probability that was given to it.
 

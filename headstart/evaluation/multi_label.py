@@ -98,8 +98,7 @@ def scores(truth: NDArray[np.floating], probabilities: NDArray[np.floating]) -> 
     Raises:
         ValueError: as `checked`.
     """
-    found = counters(truth, probabilities).figures(np.ones((len(truth), 1)))
-    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in found.items()}
+    return weighted.unweighted(counters(truth, probabilities).figures, len(truth))
 
 
 def predictions(examples: pd.DataFrame, labels: Sequence[str], probabilities: NDArray[np.floating]) -> pd.DataFrame:
@@ -152,9 +151,7 @@ def tables(truth: NDArray[np.floating], models: Models, labels: Sequence[str]) -
         "confusion": pd.DataFrame({"actual": [], "predicted": []}),
     }
     flat = np.asarray(truth).ravel().astype(int)
-    for model, probabilities in models.items():
-        found[f"reliability/{model}"] = curves.reliability(flat, _two(probabilities))
-    found["reliability/ideal"] = pd.DataFrame({"predicted": [0.0, 1.0], "observed": [0.0, 1.0]})
+    found |= curves.reliabilities(flat, {model: _two(p) for model, p in models.items()})
     return {f"{name}.csv": table.round(6) for name, table in found.items()}
 
 

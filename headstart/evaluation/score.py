@@ -120,8 +120,7 @@ def scores(truth: NDArray[np.floating], answers: NDArray[np.floating]) -> dict[s
     Raises:
         ValueError: as `checked`.
     """
-    found = counters(truth, answers).figures(np.ones((len(truth), 1)))
-    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in found.items()}
+    return weighted.unweighted(counters(truth, answers).figures, len(truth))
 
 
 def predictions(examples: pd.DataFrame, labels: Sequence[str], answers: NDArray[np.floating]) -> pd.DataFrame:

@@ -3,9 +3,14 @@
 Refuses to know where weights come from; `intervals` draws them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+# Weights [n, b] -> each figure [b], NaN where it is undefined.
+Figured = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 
 
 def divided(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -17,6 +22,12 @@ def mean(a: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean [b] over the defined rows of a [c, b]; NaN where none is."""
     defined = ~np.isnan(a)
     return divided(np.where(defined, a, 0.0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
+
+
+def unweighted(figures: Figured, n: int) -> dict[str, float | None]:
+    """Figures with each of n examples counted once; None where one is undefined."""
+    found = figures(np.ones((n, 1)))
+    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in found.items()}
 
 
 def indicator(rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, int]) -> sparse.csr_array:
