@@ -23,7 +23,7 @@ def main() -> None:
     backbone = Path("models/backbone")
     graph = engine.read_graph(backbone)
     at = cut(graph, settings.trainable_layers)
-    prepared = load("data/prepared")
+    prepared = load("data/prepared", ["hash", "split"])
     shown = {"train": given.views, "validation": 1}
     network, sources = None, {}
     if settings.trainable_layers == 0 or at == next(iter(graph.reads)):

@@ -18,7 +18,7 @@ def main() -> None:
     for key, count in (("features.views", given.views), ("evaluate.views", shown["test"])):
         views.check(given.augment, count, key)
     backbone = Path("models/backbone")
-    prepared = load("data/prepared")
+    prepared = load("data/prepared", ["hash", "split"])
     vocabulary = vocabulary_of(prepared, backbone, settings.data.max_tokens)
     network = engine.load(backbone, cut(engine.read_graph(backbone), 0), given.engine, given.precision)
     print(f"the frozen layers run on {network}")

@@ -61,6 +61,7 @@ def train_head(
         every_view=True,
         weights=weights,
         devices=devices,
+        threads=1,
     )
     validation = Batches(
         Cached(views["validation"]),
@@ -69,6 +70,7 @@ def train_head(
         seed=0,
         shuffle=False,
         devices=devices,
+        threads=1,
     )
     head = networks.head(views["train"].shape[-1], k, given.hidden, given.dropout, task)
     optimizer = optimization.optimizer(settings.optimizer, settings.lr)

@@ -84,12 +84,18 @@ def numbers(labels: "pd.Series[str]", classes: list[str], kind: str) -> np.ndarr
     return found
 
 
-def load(folder: str | Path) -> Prepared:
-    """Read data/prepared/; the contents are not brought into memory."""
+def load(folder: str | Path, columns: list[str] | None = None) -> Prepared:
+    """Read data/prepared/; the contents are not brought into memory.
+
+    Args:
+        folder: which it is.
+        columns: the examples' columns that are needed; by default all. Of a stage that needs two, they are most of what
+            grows with the number of examples.
+    """
     folder = Path(folder)
     # As text, whole: a class may be called 01, NA or null. As plain objects: equal ones are shared then, where pandas'
     # own strings take three times the memory, most of it pages that Arrow's pool does not give back.
-    examples = pd.read_csv(folder / "examples.csv", dtype=object, keep_default_na=False)
+    examples = pd.read_csv(folder / "examples.csv", dtype=object, keep_default_na=False, usecols=columns)
     classes = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     return Prepared(examples, contents(folder), classes, _kind(folder))
 

@@ -25,6 +25,7 @@ class Batches(keras.utils.PyDataset):
         weights: np.ndarray | None = None,
         shuffle: bool = True,
         devices: int = 1,
+        threads: int = 2,
     ) -> None:
         """Set up the first epoch.
 
@@ -39,8 +40,10 @@ class Batches(keras.utils.PyDataset):
             shuffle: False for the clean view of each example in the given order.
             devices: that share each batch evenly. One that can't be is filled up with examples of weight 0: metrics
                 do not see them, an epoch's mean loss is smaller by their share.
+            threads: that fetch ahead of the training step, in order. Keras waits a tenth of a second for several at the
+                end of each epoch; 1 is for inputs that are at hand at once.
         """
-        super().__init__(workers=2, max_queue_size=8)  # threads that fetch ahead of the training step, in order
+        super().__init__(workers=threads, max_queue_size=8)
         self.fetch, self.targets, self.batch_size, self.seed = fetch, targets, batch_size, seed
         self.views, self.every_view, self.shuffle, self.devices = views, every_view, shuffle, devices
         self.weights = np.ones(len(targets), np.float32) if weights is None else weights

@@ -14,6 +14,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from headstart import stage
+from headstart.data.prepared import load
 from stages import fetch_data, prepare
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,9 @@ def test_an_npz_is_prepared(run: Stage, tmp_path: Path) -> None:
     assert stored.shape == (1797, 32, 32, 1)
     assert stored.max() > 128  # sixteen greys, spread over the range
     assert json.loads((tmp_path / "data/prepared/labels.json").read_text()) == [str(digit) for digit in range(10)]
+    whole, part = (load(tmp_path / "data/prepared", columns) for columns in (None, ["hash", "split"]))
+    assert list(part.examples) == ["hash", "split"]
+    assert part.of("test").equals(whole.of("test")[["hash", "split"]])
 
 
 def test_copies_share_a_split_and_given_splits_that_part_them_stop(

@@ -75,8 +75,9 @@ def test_weights_go_with_their_examples() -> None:
     assert all((batches()[i][2] == 1).all() for i in range(3))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("every_view", [False, True])
-def test_a_real_training_gets_each_epoch_whole(every_view: bool) -> None:
+def test_a_real_training_gets_each_epoch_whole(every_view: bool, threads: int) -> None:
     """Keras fetches ahead in threads: an epoch must not begin before the last one's end is known."""
     seen: list[list[int]] = []
 
@@ -92,7 +93,8 @@ def test_a_real_training_gets_each_epoch_whole(every_view: bool) -> None:
     inputs = keras.Input((1,))
     model = Eager(inputs, keras.layers.Dense(N)(inputs))
     model.compile("sgd", "mse", run_eagerly=True)
-    model.fit(batches(every_view=every_view), epochs=VIEWS, verbose=0, shuffle=False, callbacks=[Told()])
+    data = batches(every_view=every_view, threads=threads)
+    model.fit(data, epochs=VIEWS, verbose=0, shuffle=False, callbacks=[Told()])
     # Keras builds the model on a batch of its own, and takes that for an epoch: the training begins with the second.
     expected = epochs(batches(every_view=every_view), VIEWS + 1)[1:]
     assert seen == [[row * VIEWS + number for row, number in epoch] for epoch in expected]
