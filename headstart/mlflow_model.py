@@ -55,7 +55,7 @@ def log(run_id: str, folder: Path, md5: str, example: np.ndarray | None, views: 
         name="model",
         run_id=run_id,
         tags={"headstart.md5": md5},
-        metadata={"classes": classes(folder)},
+        metadata={"classes": classes(folder), "labels": facts.read(folder).get("labels", "class")},
         validate_serving_input=False,
         network=folder / "model.keras",
         input_example=example,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from headstart import facts, identity, params, stage, tracking
 from headstart.data.prepared import load
-from headstart.features import inputs, tokens
 from headstart.training import followed
 
 
@@ -38,25 +37,15 @@ def fine_tune(settings: params.Params) -> None:
     """Train, and write the whole network."""
     if not settings.fine_tune.deterministic:
         os.environ["TF_DETERMINISTIC_OPS"] = "0"  # TensorFlow reads it at its first operation, see stages/__init__.py
-    from headstart.backbones.saving import save_model
-    from headstart.training import fine_tuning, loop
+    from headstart.training import fine_tuning, loop, outputs
     from headstart.training.checkpoint import Checkpoint
 
     prepared, checkpoint = load("data/prepared"), Checkpoint("fine_tune", identity.of_stage("fine_tune"))
-    vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     with tracking.run("fine_tune", settings) as run:
         network, history = fine_tuning.fine_tune(settings, prepared, run.epoch, checkpoint)
-        its = followed.OF_LABELS[prepared.labels]
-        summary = loop.summary(history, its)
-        with stage.whole("models/final") as folder:
-            known = tokens.save(vocabulary, folder)
-            save_model(network, folder / "model.keras")
-            (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
-            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed, **known)
-        stage.write("metrics/fine_tune.json", json.dumps(summary, indent=1) + "\n")
-        stage.write("plots/fine_tune.csv", loop.curves(history))
+        summary = outputs.write("fine_tune", "models/final", {"model.keras": network}, settings, prepared, history)
         checkpoint.remove()
-    print(loop.table("fine-tuning", history, its))
+    print(loop.table("fine-tuning", history, followed.OF_LABELS[prepared.labels]))
     if summary["best_epoch"] == 0:
         print("fine-tuning did no better on the validation split: the head's model goes on")
 

@@ -1,38 +1,28 @@
 """Train the head on the cached embeddings: models/head/."""
 
-import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from headstart import device, facts, identity, params, stage, tasks, tracking
-from headstart.backbones.saving import load_model, save_model
+from headstart import device, identity, params, stage, tasks, tracking
+from headstart.backbones.saving import load_model
 from headstart.data.prepared import Prepared, load
-from headstart.features import inputs, tokens
 from headstart.features.inputs import Cached
-from headstart.training import followed, loop, networks, optimization
+from headstart.training import followed, loop, networks, optimization, outputs
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint
 
 
 def main() -> None:
     settings, prepared = params.load(), load("data/prepared")
-    vocabulary = inputs.vocabulary_of(prepared, Path("models/backbone"), settings.data.max_tokens)
     checkpoint = Checkpoint("train_head", identity.of_stage("train_head"))
     with tracking.run("train_head", settings) as run:
         head, history = train_head(settings, prepared, run.epoch, checkpoint)
-        summary = loop.summary(history, followed.OF_LABELS[prepared.labels])
         whole = networks.on_top(load_model(Path("models/backbone/backbone.keras")), head, "head_only")
-        with stage.whole("models/head") as folder:
-            known = tokens.save(vocabulary, folder)
-            save_model(head, folder / "head.keras")
-            save_model(whole, folder / "model.keras")
-            (folder / "labels.json").write_text(json.dumps(prepared.classes, indent=1) + "\n")
-            facts.write(folder, task=settings.task, augment=settings.features.augment, seed=settings.seed, **known)
-        stage.write("metrics/train_head.json", json.dumps(summary, indent=1) + "\n")
-        stage.write("plots/train_head.csv", loop.curves(history))
+        trained = {"head.keras": head, "model.keras": whole}
+        outputs.write("train_head", "models/head", trained, settings, prepared, history)
         checkpoint.remove()
     print(loop.table("head", history, followed.OF_LABELS[prepared.labels]))
 

@@ -131,6 +131,7 @@ def test_the_logged_model_is_served_as_it_was_saved(left: keras.Model) -> None:
     assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "object", "shape": (-1,)}
     assert signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 2)}
     assert served.metadata.metadata["classes"] == ["functional", "defective"]
+    assert served.metadata.metadata["labels"] == "class"
     np.testing.assert_allclose(served.predict(served.input_example), expected[1:], rtol=1e-5)
     needed = Path(mlflow.pyfunc.get_model_dependencies(logged.model_uri)).read_text()
     assert {line.partition("==")[0] for line in needed.split()} == {"mlflow", *mlflow_model.SERVING}
