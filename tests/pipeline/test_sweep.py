@@ -27,9 +27,11 @@ pytestmark = pytest.mark.pipeline
 
 @pytest.fixture
 def own(pipeline: Clone, tmp_path: Path) -> Clone:
-    """A clone with all data, DVC's cache and experiments of its own."""
+    """A clone with all data, DVC's cache and experiments of its own; what other tests ran is no longer among them."""
     shutil.copytree(pipeline.folder, tmp_path / "own", symlinks=True)
-    return Clone(tmp_path / "own")
+    clone = Clone(tmp_path / "own")
+    clone.ok("dvc", "exp", "remove", "--all-commits")
+    return clone
 
 
 def experiments(clone: Clone) -> dict[str, dict]:
