@@ -365,10 +365,13 @@ def _start_saved_model(path: Path) -> Run:
 
 
 def _onnx(network: "keras.Model", path: Path, _: Inputs | None) -> None:
+    from headstart.backbones.export import collecting
+
     # Without a call before it the export says that the model was never called.
     shape = [size or 1 for size in network.input_shape[1:]]
     network.predict_on_batch(np.zeros((1, *shape), network.inputs[0].dtype))
-    network.export(str(path), format="onnx", verbose=False)
+    with collecting():
+        network.export(str(path), format="onnx", verbose=False)
 
 
 def _onnx_int8(network: "keras.Model", path: Path, sample: Inputs | None) -> None:

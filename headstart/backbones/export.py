@@ -45,7 +45,7 @@ def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool)
         # It logs a traceback for every optimisation that it leaves out, MobileNetV3's for one; the result is checked.
         logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
         try:
-            with warnings.catch_warnings(), _collecting():
+            with warnings.catch_warnings(), collecting():
                 warnings.simplefilter("ignore", FutureWarning)  # tf2onnx reads numpy's aliases of the past
                 every.export(folder / "backbone.onnx", format="onnx", verbose=False)
             _rename(folder / "backbone.onnx")
@@ -57,7 +57,7 @@ def write(network: keras.Model, facts: dict[str, Any], folder: Path, onnx: bool)
 
 
 @contextmanager
-def _collecting() -> Iterator[None]:
+def collecting() -> Iterator[None]:
     """Collect garbage often: tf2onnx leaves a copy of the graph, weights included, behind each of its passes.
 
     They are cycles of few objects, and Python does not look at its oldest ones until a quarter as many new ones are
