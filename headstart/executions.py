@@ -45,11 +45,11 @@ class Revision:
 
 @dataclass
 class Execution:
-    """One run of the pipeline from end to end.
+    """One run of the pipeline, from end to end or, in an experiment, as far as it went.
 
     key: 64 hexadecimal digits, of all that its tracked stages read and left.
-    stages: stage -> its entry in dvc.lock, for each tracked one.
-    lock: the same of all stages.
+    stages: stage -> its entry in dvc.lock, for each tracked one that belongs to it.
+    lock: the same with the stages that are not tracked.
     revisions: where it is held, oldest first.
     read: a file that Git tracks or the workspace holds -> its content, None if it is not there.
     """
@@ -115,19 +115,22 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 def held(tracked: Sequence[str], *, all_commits: bool = False) -> tuple[list[Execution], list[str]]:
     """All executions that DVC holds, oldest first: the workspace's, the last commit's, every experiment's.
 
+    The workspace and a commit may be on their way, so nothing but a whole execution counts there. An experiment is as
+    it will stay: one that ended before the last stage, as a sweep's trials do, is an execution of those it has.
+
     Args:
-        tracked: names of the stages that make an execution.
+        tracked: names of the stages that make an execution, in their order.
         all_commits: those of every commit on every branch as well.
 
     Returns:
         The executions; and a sentence for each revision that has a dvc.lock but no whole execution.
     """
-    revisions = [*_commits(all_commits), *_experiments()]
+    revisions = [*_commits(all_commits), *experiments()]
     locks = _blobs([f"{revision.commit}:./dvc.lock" for revision in revisions])
     states: list[tuple[Revision, bytes | None]] = list(zip(revisions, locks, strict=True))
-    lock = Path("dvc.lock")
-    if lock.exists():
-        states.append((Revision(None, None, None, int(lock.stat().st_mtime)), lock.read_bytes()))
+    file = Path("dvc.lock")
+    if file.exists():
+        states.append((Revision(None, None, None, int(file.stat().st_mtime)), file.read_bytes()))
 
     found: dict[str, Execution] = {}
     notes = []
@@ -135,16 +138,18 @@ def held(tracked: Sequence[str], *, all_commits: bool = False) -> tuple[list[Exe
         if text is None:
             continue
         lock_of = _parsed(text)
-        if reason := _incomplete(lock_of, tracked):
-            if (revision.name or "").startswith(TRIAL):
-                continue
+        whole, reason = _ran(lock_of, tracked)
+        if reason and not (revision.name or "").startswith(TRIAL):
             where = revision.name or (revision.commit[:7] if revision.commit else "the workspace")
             notes.append(f"{where}: {reason}")
+        if reason and not (revision.name and whole):
             continue
-        stages = {name: lock_of[name] for name in tracked}
+        stages = {name: lock_of[name] for name in whole}
         key = of_execution(stages)
         if key not in found:
-            found[key] = Execution(key, stages, lock_of, functools.partial(_read, revision.commit))
+            # What an experiment has of later stages is that of the commit it set out from.
+            lock = {name: entry for name, entry in lock_of.items() if name not in tracked or name in stages}
+            found[key] = Execution(key, stages, lock, functools.partial(_read, revision.commit))
         found[key].revisions.append(revision)
     return list(found.values()), notes
 
@@ -158,17 +163,18 @@ def of_execution(stages: Mapping[str, dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _incomplete(lock: Mapping[str, Any], tracked: Iterable[str]) -> str | None:
-    """Why a lock does not describe one run from end to end; None if it does."""
+def _ran(lock: Mapping[str, Any], tracked: Iterable[str]) -> tuple[list[str], str | None]:
+    """The first of the stages that belong to one run; and why the others do not, None if there are none."""
+    left = {path: md5 for entry in lock.values() for path, md5 in identity.outputs_of_lock(entry).items()}
+    ran: list[str] = []
     for name in tracked:
         if name not in lock:
-            return f"{name} has not run yet"
-    left = {path: md5 for entry in lock.values() for path, md5 in identity.outputs_of_lock(entry).items()}
-    for name in tracked:
+            return ran, f"{name} has not run yet"
         for dep in lock[name].get("deps", []):
             if left.get(dep["path"], dep.get("md5")) != dep.get("md5"):
-                return f"{name} has not run yet on the {dep['path']} that is there now"
-    return None
+                return ran, f"{name} has not run yet on the {dep['path']} that is there now"
+        ran.append(name)
+    return ran, None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -181,8 +187,11 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 
 def _git(*command: str) -> str | None:
-    """What git says; None if there is no repository, or nothing in it yet."""
-    done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    """What git says; None if it is not there, or there is no repository, or nothing in it yet."""
+    try:
+        done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
     return done.stdout if done.returncode == 0 else None
 
 
@@ -195,7 +204,8 @@ def _commits(all_commits: bool) -> list[Revision]:
     return [Revision(None, commit, None, int(time)) for commit, time in (line.split() for line in listed if line)]
 
 
-def _experiments() -> list[Revision]:
+def experiments() -> list[Revision]:
+    """DVC's experiments; none if this is no repository of git."""
     said = _git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", EXPERIMENTS) or ""
     found = []
     for line in said.splitlines():

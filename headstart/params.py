@@ -247,7 +247,7 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _texts_have_one_view(self) -> "Params":
+    def _choices_fit_the_task(self) -> "Params":
         if self.task.startswith("text"):
             if self.features.augment != "none":
                 raise ValueError(
@@ -256,6 +256,11 @@ class Params(Section):
                 )
             if self.evaluate.views > 1:
                 raise ValueError(f"evaluate.views: {self.evaluate.views} is given, texts have 1 view")
+        elif self.fine_tune.lora_rank:
+            raise ValueError(
+                f"fine_tune.lora_rank: {self.fine_tune.lora_rank} is given, but the layers of picture networks are "
+                f"convolutions, which have no low-rank additions; it must be 0 with task {self.task}"
+            )
         return self
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-# Tags of a version: MLflow's id of its model, the run of its evaluation, what came of holding it against the champion.
-MODEL, EVALUATED, VERDICT = "headstart.model", "headstart.evaluated", "headstart.verdict"
+# Tags of a version: MLflow's id of its model, the run of its evaluation, when its execution was first held, what came
+# of holding it against the champion.
+MODEL, EVALUATED, TIME, VERDICT = "headstart.model", "headstart.evaluated", "headstart.time", "headstart.verdict"
 
 
 class Evaluated(NamedTuple):
@@ -29,6 +30,7 @@ class Evaluated(NamedTuple):
     model: MLflow's id of the logged model.
     run: the run that stands for its execution.
     evaluated: the run of its evaluation, which holds predictions.csv.
+    time: when its execution was first held, in seconds since 1970.
     tags: of its version.
     groups: test example -> its group, of those that have one; None if that is not at hand.
     resamples, seed: of the bootstrap.
@@ -38,6 +40,7 @@ class Evaluated(NamedTuple):
     model: str
     run: str
     evaluated: str
+    time: int
     tags: Mapping[str, str]
     groups: Callable[[], Mapping[str, str] | None]
     resamples: int
@@ -90,20 +93,27 @@ def _register(client: Any, name: str, given: Evaluated) -> Any:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {**given.tags, MODEL: given.model, EVALUATED: given.evaluated}
+    tags = {**given.tags, MODEL: given.model, EVALUATED: given.evaluated, TIME: str(given.time)}
     version = client.create_model_version(
         name, f"models:/{given.model}", run_id=given.run, model_id=given.model, tags=tags
     )
-    client.set_registered_model_alias(name, CANDIDATE, version.version)
+    # What is registered last may be an old commit's, asked for later.
+    newest = _alias(client, name, CANDIDATE)
+    if newest is None or int(newest.tags.get(TIME, 0)) <= given.time:
+        client.set_registered_model_alias(name, CANDIDATE, version.version)
     return version
 
 
 def champion(client: Any, name: str) -> Any | None:
     """The version that is the champion; None if there is none."""
+    return _alias(client, name, CHAMPION)
+
+
+def _alias(client: Any, name: str, alias: str) -> Any | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(name, CHAMPION)
+        return client.get_model_version_by_alias(name, alias)
     except MlflowException:
         return None
 

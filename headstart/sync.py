@@ -166,12 +166,13 @@ class Runs(NamedTuple):
     """MLflow's runs, oldest first.
 
     parents: key of the execution -> runs that stand for it.
+    trials: name -> the run by which a sweep knows its trial, until that stands for the trial's execution.
     children: id of the parent and stage -> finished runs.
-    alone: stage, key and outputs -> finished runs that stages logged themselves and that have no parent yet, or a trial
-        of a sweep for theirs.
+    alone: stage, key and outputs -> finished runs that stages logged themselves and that have no such parent yet.
     """
 
     parents: dict[str, list[Any]]
+    trials: dict[str, Any]
     children: dict[tuple[str, str], list[Any]]
     alone: dict[tuple[str, ...], list[Any]]
 
@@ -180,7 +181,7 @@ def align(store: Store, held: list[Execution], done: Done) -> None:
     """Bring one of MLflow's experiments in line with the executions that belong there."""
     runs = _met(store, done)
     for execution in held:
-        parent, *others = runs.parents.pop(execution.key, None) or [_open(store, execution)]
+        parent, *others = runs.parents.pop(execution.key, None) or [_begun(execution, runs) or _open(store, execution)]
         for other in others:
             its = [run for stage in execution.stages for run in runs.children[other.info.run_id, stage]]
             _remove(store, [other, *its], done)
@@ -196,16 +197,19 @@ def align(store: Store, held: list[Execution], done: Done) -> None:
 
 def _met(store: Store, done: Done) -> Runs:
     """All runs of the experiment; those that a process left open when it ended are closed."""
-    runs = Runs(defaultdict(list), defaultdict(list), defaultdict(list))
+    runs = Runs(defaultdict(list), {}, defaultdict(list), defaultdict(list))
     page = store.client.search_runs([store.experiment], max_results=1000)
     found = list(page)
     while page.token:
         page = store.client.search_runs([store.experiment], max_results=1000, page_token=page.token)
         found += page
+    finished = []
     for run in sorted(found, key=lambda run: run.info.start_time):
         tags, status = run.data.tags, run.info.status
         if tags.get("dvc.stage") == PIPELINE:
             runs.parents[tags.get("headstart.key", "")].append(run)
+        elif tracking.TRIAL in tags:
+            runs.trials[tags[tracking.TRIAL]] = run
         elif status == "RUNNING" and not tracking.ended(tags.get("headstart.process", "")):
             done.open += 1
         elif status == "RUNNING":
@@ -214,16 +218,16 @@ def _met(store: Store, done: Done) -> Runs:
             else:
                 store.client.set_terminated(run.info.run_id, "KILLED")
                 done.killed += 1
-        elif status == "FINISHED" and PARENT in tags and tags[PARENT] != tags.get("headstart.sweep_run"):
-            runs.children[tags[PARENT], tags.get("dvc.stage", "")].append(run)
-        elif status == "FINISHED" and "headstart.outputs" in tags:
+        elif status == "FINISHED":
+            finished.append(run)
+    # A parent may be none of ours, a trial that stands for no execution yet, or be deleted.
+    parents = {run.info.run_id for its in runs.parents.values() for run in its}
+    for run in finished:
+        tags = run.data.tags
+        if (parent := tags.get(PARENT)) in parents:
+            runs.children[parent, tags.get("dvc.stage", "")].append(run)
+        elif "headstart.outputs" in tags:
             runs.alone[_identity(tags)].append(run)
-    # Somebody may have deleted a parent alone.
-    there = {run.info.run_id for its in runs.parents.values() for run in its}
-    for key in [key for key in runs.children if key[0] not in there]:
-        for run in runs.children.pop(key):
-            if "headstart.outputs" in run.data.tags:
-                runs.alone[_identity(run.data.tags)].append(run)
     return runs
 
 
@@ -260,6 +264,11 @@ def _tell(store: Store, run: Any, name: str, tags: Mapping[str, str]) -> None:
             store.client.set_tag(run.info.run_id, key, value)
         elif not value and key in there:
             store.client.delete_tag(run.info.run_id, key)
+
+
+def _begun(execution: Execution, runs: Runs) -> Any:
+    """The run with which a sweep began this execution as one of its trials; None if none did."""
+    return next((runs.trials.pop(name) for name in execution.experiments if name in runs.trials), None)
 
 
 def _open(store: Store, execution: Execution) -> Any:
@@ -352,18 +361,15 @@ def _sum_up(store: Store, execution: Execution, parent: Any, children: Mapping[s
     from mlflow.entities import LoggedModelOutput, Metric, Param
 
     client, run_id, when = store.client, parent.info.run_id, execution.time * 1000
-    model = _final_model(children)
-    if parent.info.status == "RUNNING":
-        parameters = tracking.parameters(execution.parameters)
-        trained, scored = (children[stage].data.metrics for stage in ("fine_tune", "evaluate"))
-        results = {name: value for name, value in scored.items() if not name.startswith("system/")}
-        results |= {name: value for name, value in trained.items() if name.startswith("best_")}
-        client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, when, 0) for name, value in results.items()],
-            params=[Param(key, value) for key, value in parameters.items()],
-        )
+    model, there = _final_model(children), parent.data
+    metrics = [Metric(name, value, when, 0) for name, value in _results(children).items() if name not in there.metrics]
+    parameters = tracking.parameters(execution.parameters)
+    params = [Param(key, value) for key, value in parameters.items() if key not in there.params]
+    if metrics or params:
+        client.log_batch(run_id, metrics=metrics, params=params)
+    if not (parent.inputs and parent.inputs.dataset_inputs):
         _use(store, execution, PIPELINE, run_id)
+    if parent.info.status == "RUNNING":
         # What its stages took, as far as they were met at work.
         took = sum(run.info.end_time - run.info.start_time for run in children.values())
         client.set_terminated(run_id, "FINISHED", when + took)
@@ -377,10 +383,22 @@ def _sum_up(store: Store, execution: Execution, parent: Any, children: Mapping[s
     _tell(store, parent, execution.name, _tags(execution, PIPELINE))
 
 
+def _results(children: Mapping[str, Any]) -> dict[str, float]:
+    """What an execution came to: the best epoch of its last training, and the evaluation's numbers."""
+    starts = {"train_head": "best_", "fine_tune": "best_", "evaluate": ""}
+    return {
+        name: value
+        for stage, start in starts.items()
+        if stage in children
+        for name, value in children[stage].data.metrics.items()
+        if name.startswith(start) and not name.startswith("system/")
+    }
+
+
 def _register(store: Store, execution: Execution, parent: Any, children: Mapping[str, Any], done: Done) -> None:
-    """Enter the execution's model into the registry, if there is one and its file is at hand."""
+    """Enter the execution's model into the registry, if it was evaluated and its file is at hand."""
     name, model = execution.parameters["tracking"].get("model"), _final_model(children)
-    if name is None or model is None:
+    if name is None or model is None or "evaluate" not in children:
         return
     if name not in store.versions:
         store.versions[name] = registry.versions(store.client, name)
@@ -402,6 +420,7 @@ def _register(store: Store, execution: Execution, parent: Any, children: Mapping
             model=model,
             run=parent.info.run_id,
             evaluated=evaluated.info.run_id,
+            time=execution.time,
             tags={first: str(evaluated.data.metrics.get(first, "")), **_tags(execution, PIPELINE)},
             groups=groups,
             resamples=settings["evaluate"]["bootstrap"],
@@ -414,8 +433,8 @@ def _register(store: Store, execution: Execution, parent: Any, children: Mapping
 
 
 def _final_model(children: Mapping[str, Any]) -> str | None:
-    """The id of the model that an execution ended in; None if its file was not at hand."""
-    return next(iter(_models(children["fine_tune"])), None)
+    """The id of the model that an execution ended in; None if it had none yet, or its file was not at hand."""
+    return next(iter(_models(children["fine_tune"])), None) if "fine_tune" in children else None
 
 
 def _models(run: Any) -> list[str]:

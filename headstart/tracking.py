@@ -48,6 +48,8 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 # Set by a sweep for the stages of its trials: the study's name, and the run that theirs are below.
 SWEEP, SWEEP_RUN = "HEADSTART_SWEEP", "HEADSTART_SWEEP_RUN"
+# The tag by which a trial's run is found again: the name of its experiment.
+TRIAL = "headstart.trial"
 
 
 def _root() -> Path:
@@ -222,10 +224,14 @@ def _end(this: Run, stage: str) -> None:
 def _inputs(stage: str) -> dict[str, str]:
     """Tags of what a stage is run on: its key, and the data and the backbone by their content."""
     try:
-        lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))
-        return {"headstart.key": identity.of_stage(stage), **sources(lock["stages"])}
+        stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
+        tags = sources(stages)
     except (OSError, KeyError, TypeError):
         return {}
+    try:
+        return {"headstart.key": identity.of_stage(stage), **tags}
+    except (OSError, KeyError):  # no stage of dvc.yaml's, as a range test of the rate
+        return tags
 
 
 def sources(lock: Mapping[str, Any]) -> dict[str, str]:

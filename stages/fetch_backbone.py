@@ -1,5 +1,7 @@
 """Get the pretrained network once, with its preprocessing inside: models/backbone/."""
 
+from pathlib import Path
+
 from headstart import params, stage
 from headstart.backbones import table
 
@@ -13,6 +15,12 @@ def main() -> None:
 
     keras.utils.set_random_seed(0)  # of random weights, and of a dropout's generator, whose state is saved
     network, about, provenance, files = kinds.FETCH[entry.kind](settings, entry)
+    given = settings.features
+    if given.weights and given.sha256 is None and Path(given.weights).exists():
+        raise stage.UserError(
+            f"features.sha256: null is given; DVC does not watch {given.weights}, so its SHA-256 is needed, which is "
+            f"{provenance.sha256} now"
+        )
     facts = {
         "name": settings.backbone,
         "embedding": network.output_shape[1],

@@ -27,7 +27,7 @@ LOGS = {
     )
 }
 # They show what the outputs hold, on a page that is none itself.
-SHOWS = {"headstart/compare.py"} | {
+SHOWS = {"headstart/compare.py", "headstart/executions.py"} | {
     path.relative_to(ROOT).as_posix() for path in (ROOT / "headstart/reporting").glob("*.py")
 }
 EXEMPT = LOGS | SHOWS

@@ -183,6 +183,11 @@ def test_a_key_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
             "be smoothed; it must be 0",
         ),
         (
+            {"fine_tune.lora_rank": 8},
+            "fine_tune.lora_rank: 8 is given, but the layers of picture networks are convolutions, which have no "
+            "low-rank additions; it must be 0 with task image-classification",
+        ),
+        (
             {"data.source": "https://example.org/a.zip", "data.sha256": None},
             "data: data.sha256 is null; a data.source needs the SHA-256 of its archive to be checked against",
         ),

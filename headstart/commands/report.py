@@ -9,7 +9,7 @@ import click
 )
 @click.option("--rev", metavar="REV", help="A commit, branch, tag or experiment; the workspace if left out.")
 @click.option(
-    "--against", metavar="REV", help="What to compare it with; the last commit with other results if left out."
+    "--against", metavar="REV", help="What to compare it with; if left out the last commit or experiment before it."
 )
 @click.option("--into", metavar="FILE", default="reports/index.html", show_default=True, help="The file to write.")
 def main(rev: str | None, against: str | None, into: str) -> None:

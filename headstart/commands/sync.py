@@ -17,5 +17,8 @@ def main(all_commits: bool) -> None:
     was pulled, or trained while the server was away. What is there already is left alone.
     """
     from headstart import sync
+    from headstart.reporting import page
 
     click.echo(sync.said(sync.sync(all_commits=all_commits)))
+    if page.follow():
+        click.echo(f"{page.PAGE} shows the results that are here now")

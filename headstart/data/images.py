@@ -171,7 +171,7 @@ def _look(picture: Picture) -> _Look:
     try:
         if isinstance(picture, np.ndarray):
             channels = 3 if picture.ndim == 3 and picture.shape[2] > 1 else 1
-            values = picture if picture.dtype.kind == "f" or picture.dtype.itemsize > 1 else None
+            values = None if picture.dtype == np.uint8 else picture
         else:
             with _open_file(picture) as image:
                 channels = 1 if image.mode in ("1", "L", "LA", "La") or _is_deep(image) else 3

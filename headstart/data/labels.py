@@ -49,13 +49,30 @@ def read(path: object, lines: Sequence[int], cells: Sequence[str | None], data: 
     """Label cells as `data.labels` says they are meant; None where there is no label.
 
     Raises:
-        UserError: a score that is no number, a class whose name can't be kept.
+        UserError: a score that is no number, or may be one of two; a class whose name can't be kept.
     """
     if data.labels == "score":
+        refuse_thousands(path, lines, cells)
         return [score(f"{path}, line {line}", cell) for line, cell in zip(lines, cells, strict=True)]
     if data.labels == "multi":
         return list(several(path, cells))
     return list(cells)
+
+
+def refuse_thousands(path: object, lines: Sequence[int], cells: Sequence[str | None]) -> None:
+    """Refuse 1,234 where it may be a thousand: every comma of the column stands before three digits, none after a 0.
+
+    Raises:
+        UserError: the first such cell.
+    """
+    with_comma = [(line, cell) for line, cell in zip(lines, cells, strict=True) if cell and "," in cell]
+    if with_comma and all(re.fullmatch(r"\s*[-+]?[1-9]\d{0,2},\d{3}\s*", cell) for _, cell in with_comma):
+        line, cell = with_comma[0]
+        plain = cell.strip()
+        raise UserError(
+            f"{path}, line {line}: {cell!r} may be {plain.replace(',', '')} or {plain.replace(',', '.')}; "
+            "write the numbers of this column without a comma"
+        )
 
 
 def score(where: str, cell: str | None) -> str | None:

@@ -5,6 +5,7 @@ Knows layouts and names; refuses to open a picture, which is `images`' work.
 
 import difflib
 import os
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,8 @@ PICTURES = frozenset(
     for ending in "jpg jpeg jpe jfif png gif bmp dib tif tiff webp avif pbm pgm ppm pnm jp2 j2k".split()  # noqa: SIM905
 )
 TABLES = (".csv", ".tsv", ".tab", ".txt")
+# Unicode's categories of what a table's cell does not keep; a space of any kind it does.
+UNFIT = ("Cc", "Cs", "Zl", "Zp")
 
 
 def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
@@ -49,13 +52,22 @@ def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
     else:
         allowed = ", ".join([*TABLES, ".npz"])
         raise UserError(f"data.path: {path} is of no kind known here; allowed are a folder per class, {allowed}")
-    for name in [*examples["id"], *examples["label"].dropna()]:
-        if not name.isprintable():  # undecodable bytes too; it would not survive the way through a table
-            raise UserError(f"{path}: the name {name!a} holds what cannot be printed; rename it")
+    refuse_names(path, examples)
     if data.threshold is not None and path.suffix.lower() not in TABLES:
         notes.append("data.threshold and data.classes are for the scores of a table; not used here")
     class_names(examples.loc[examples["reason"].isna(), "label"], data)
     return examples[COLUMNS], notes
+
+
+def refuse_names(path: Path, examples: pd.DataFrame) -> None:
+    """Ids and labels that would not survive the way through a table: with line ends, control signs, undecodable bytes.
+
+    Raises:
+        UserError: there is one.
+    """
+    for name in [*examples["id"], *examples["label"].dropna()]:
+        if not name.isprintable() and any(unicodedata.category(sign) in UNFIT for sign in name):
+            raise UserError(f"{path}: the name {name!a} holds a line end, a control sign or a broken one; rename it")
 
 
 def refuse_folders(path: Path, data: params.Data) -> None:

@@ -29,15 +29,8 @@ from headstart.stage import UserError
 
 NOTE = "SOURCE.json"
 PACKAGE = re.compile(r"package:([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._+!-]*)")
-SINGLE_FILES = (
-    ".npz",
-    ".csv",
-    ".tsv",
-    ".tab",
-    ".txt",
-    ".jsonl",
-    ".parquet",
-)  # an .npz is a zip as well, but what reads it wants it whole
+# An .npz is a zip as well, but what reads it wants it whole.
+SINGLE_FILES = (".npz", ".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq")
 
 # Pictures hardly shrink in an archive and text shrinks tenfold; a bomb of deflate's kind reaches a thousand.
 MOST_TIMES_LARGER = 100

@@ -138,7 +138,8 @@ def _lines(path: Path) -> list[str]:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save the table as UTF-8") from None
     if all(sign.isspace() or sign in ',;"' for sign in text):  # separators and quotes alone are no cells
         raise UserError(f"{path}: empty; a table needs a line with path and label for each example")
-    return text.replace("\r\n", "\n").replace("\r", "\n").splitlines(keepends=True)
+    # Nothing else ends a line: a cell may hold U+2028.
+    return [line + "\n" for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
 
 
 def _parse(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -256,8 +257,9 @@ def given_splits(path: Path, table: pd.DataFrame) -> pd.Series:
 
 def two_classes(path: Path, table: pd.DataFrame, threshold: float, classes: list[str] | None) -> list[str | None]:
     """`classes[0]` for a score of at most `threshold`, `classes[1]` above, None for no score."""
+    labels.refuse_thousands(path, table["line"].tolist(), table["label"].tolist())
     low, high = classes or (f"<={threshold:g}", f">{threshold:g}")
-    labels: list[str | None] = []
+    found: list[str | None] = []
     for line, cell in zip(table["line"], table["label"], strict=True):
         try:
             score = float("nan" if cell is None else cell.replace(",", "."))
@@ -266,5 +268,5 @@ def two_classes(path: Path, table: pd.DataFrame, threshold: float, classes: list
                 f"{path}, line {line}: {cell!r} is no number to compare with data.threshold {threshold:g}; "
                 "set data.threshold to null to take the labels as classes"
             ) from None
-        labels.append(None if math.isnan(score) else low if score <= threshold else high)
-    return labels
+        found.append(None if math.isnan(score) else low if score <= threshold else high)
+    return found

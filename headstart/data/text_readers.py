@@ -50,9 +50,7 @@ def read(data: params.Data) -> tuple[pd.DataFrame, list[str]]:
         raise UserError(
             f"data.path: {path} is of no kind known here; allowed are a folder per class of .txt, {allowed}"
         )
-    for name in [*examples["id"], *examples["label"].dropna()]:
-        if not name.isprintable():
-            raise UserError(f"{path}: the name {name!a} holds what cannot be printed; rename it")
+    readers.refuse_names(path, examples)
     class_names(examples.loc[examples["reason"].isna(), "label"], data)
     return examples[COLUMNS].astype(object), notes
 
@@ -75,35 +73,41 @@ def _words(path: Path) -> list[str]:
     return re.split(r"[-_. ]+", path.stem.lower())
 
 
-def _siblings(path: Path) -> dict[str, Path]:
+def _siblings(path: Path) -> list[tuple[str, Path]]:
     """The tables of the other splits beside one whose name holds the word train: `news-train.csv`, `news-test.csv`."""
     parts = re.split(r"([-_. ]+)", path.stem)
     at = next((at for at, part in enumerate(parts) if split_name(part) == "train"), None)
     if at is None:
-        return {}
-    found = {}
+        return []
+    found = []
     for other in sorted(path.parent.glob(f"*{path.suffix}")):
         name = re.split(r"([-_. ]+)", other.stem)
         if len(name) == len(parts) and [*name[:at], *name[at + 1 :]] == [*parts[:at], *parts[at + 1 :]]:
             split = split_name(name[at])
-            if split not in (None, "train"):
-                found[split] = other
+            if split is not None and split != "train":
+                found.append((split, other))
     return found
 
 
 def _read_tables(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
     """One table, or one for each split: those beside a table whose name holds the word train."""
-    table, notes = read_table(path, data)
-    frames = [_listed(path, table)]
-    for split, other in _siblings(path).items():
+    table, notes, columns = read_table(path, data)
+    frames, taken = [_listed(path, table)], dict[str, str]()
+    # Columns that were found in the first are meant in the others; by itself, one without labels would be read as if
+    # some other column held them.
+    asked = data.columns.model_copy(update={k: v for k, v in columns.items() if getattr(data.columns, k) is None})
+    for split, other in _siblings(path):
         try:
-            table, said = read_table(other, data)
+            table, said, _ = read_table(other, data.model_copy(update={"columns": asked}))
+            why = "it has no labels" if table["label"].isna().all() else ""
         except UserError as error:
-            notes.append(f"{other.name} lies beside {path.name} and is left out: {error}")
+            why = str(error)
+        if split in taken:
+            why = f"{taken[split]} gives the {split} split"
+        if why:
+            notes.append(f"{other.name} lies beside {path.name} and is left out: {why}")
             continue
-        if table["label"].isna().all():
-            notes.append(f"{other.name} lies beside {path.name} and is left out: it has no labels")
-            continue
+        taken[split] = other.name
         frames[0]["split"] = frames[0]["split"].fillna("train")
         table["split"] = split
         frames.append(_listed(other, table))

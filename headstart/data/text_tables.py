@@ -61,12 +61,22 @@ class Rows(NamedTuple):
     notes: list[str]
 
 
-def read_table(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table's text, pair, label, group and split cells.
+class Table(NamedTuple):
+    """A table that has been read.
 
-    Returns:
-        The columns line (int), text, pair, label, group, split (str, None where empty), in the file's order; and notes
-        for the user. Labels are as `labels.read` has them; a score has gone through `data.threshold`.
+    rows: columns line (int), text, pair, label, group, split (str, None where empty), in the file's order. Labels are
+        as `labels.read` has them; a score has gone through `data.threshold`.
+    notes: for the user.
+    columns: text and label -> the name of their column, or its number where there are no names.
+    """
+
+    rows: pd.DataFrame
+    notes: list[str]
+    columns: dict[str, str | int]
+
+
+def read_table(path: Path, data: params.Data) -> Table:
+    """Read a table's text, pair, label, group and split cells.
 
     Raises:
         UserError: not readable as what its ending says, uneven columns, a column that is not there or can't be told, an
@@ -92,7 +102,8 @@ def read_table(path: Path, data: params.Data) -> tuple[pd.DataFrame, list[str]]:
     several = label_columns(path, data.columns, rows.names, len(rows.names or rows.cells[0]))
     columns = {rows.names[at] if rows.names else str(at): [row[at] for row in rows.cells] for at in several}
     table["label"], more = labels_in(path, table, columns, data)
-    return table, notes + more
+    asked = {key: rows.names[found[key]].strip() if rows.names else found[key] for key in ("text", "label")}
+    return Table(table, notes + more, asked)
 
 
 def read_texts(path: Path, column: str | None) -> Iterator[tuple[int, tuple[str, ...]]]:

@@ -76,7 +76,7 @@ def store(examples: pd.DataFrame, settings: params.Prepare, folder: Path) -> Sto
         check_share(aside, len(examples), settings.max_quarantined)
         file.seek(0)
         _write_header(file, at)
-    np.save(folder / "ends.npy", np.array(ends, np.int64).reshape(len(kept), -1))
+    np.save(folder / "ends.npy", np.array(ends, np.int64).reshape(len(kept), 1 + pairs))
     stored = usable.iloc[kept].drop(columns=["reason", "text", "pair"]).reset_index(drop=True)
     stored["hash"] = np.array(hashes, object)
     spread = {f"{share:.0%}": int(n) for share, n in zip(QUANTILES, np.quantile(words or [0], QUANTILES), strict=True)}

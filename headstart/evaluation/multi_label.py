@@ -59,16 +59,19 @@ class _Counters:
     def figures(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Each figure [b] under the weights [n, b]."""
         true, predicted, hits = np.split(self.counts @ weights, [self.k, 2 * self.k])
-        ranked = [(everyone @ weights, positives @ weights) for everyone, positives in self.rankings]
-        nothing = np.full((1, weights.shape[1]), np.nan)
-        precisions = np.array([weighted.average_precision(*of) for of in ranked]) if ranked else nothing
-        areas = np.array([weighted.area(*of) for of in ranked]) if ranked else nothing
+        precisions, areas = (np.full((max(1, len(self.rankings)), weights.shape[1]), np.nan) for _ in range(2))
+        for row, (everyone, positives) in enumerate(self.rankings):
+            ranked = everyone @ weights, positives @ weights
+            precisions[row], areas[row] = weighted.average_precision(*ranked), weighted.area(*ranked)
+        # The pooled ranking may have a segment for nearly every pair of an example and a class.
         everyone, positives = self.pooled
+        parts = np.array_split(weights, max(1, everyone.shape[0] // len(weights)), axis=1)
+        parts = [part for part in parts if part.shape[1]]
         pooled = weighted.divided(2 * hits.sum(axis=0), true.sum(axis=0) + predicted.sum(axis=0))
         return {
             "average_precision": weighted.mean(precisions),
             "roc_auc_macro": weighted.mean(areas),
-            "roc_auc_micro": weighted.area(everyone @ weights, positives @ weights),
+            "roc_auc_micro": np.concatenate([weighted.area(everyone @ part, positives @ part) for part in parts]),
             "f1_macro": weighted.mean(weighted.divided(2 * hits, true + predicted)),
             "f1_micro": pooled,
             "exact_match": self.exact @ weights / weights.sum(axis=0),

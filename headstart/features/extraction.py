@@ -41,7 +41,8 @@ class Extractor:
         code = b"".join(Path(file).read_bytes() for file in (__file__, looks.__file__))
         self.made_by = {
             **engine.identity,
-            "augment": augment,
+            # The others turn and flip a picture, by the same numbers.
+            "augment": "photo" if augment == "photo" else None,
             "seed": seed if augment == "photo" else None,
             "dtype": dtype,
             "code": hashlib.sha256(code).hexdigest(),

@@ -7,6 +7,7 @@ padded, so that a batch is padded to about the length of its texts rather than t
 import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -161,10 +162,13 @@ class ThroughFrozen:
     def __init__(self, fresh: Fresh, run: Callable[[np.ndarray], np.ndarray]) -> None:
         """Take the views, and what runs the frozen layers on them."""
         self.fresh, self.run, self.buckets = fresh, run, fresh.buckets
+        self._one = Lock()  # batches are asked for from several threads, and OpenVINO refuses a second call meanwhile
 
     def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """(int [b] of one bucket, int [b]) -> float32 [b, ...], rounded to float16 as the cache is."""
-        return half(self.run(self.fresh(rows, numbers))).astype(np.float32)
+        views = self.fresh(rows, numbers)
+        with self._one:
+            return half(self.run(views)).astype(np.float32)
 
     def warm(self) -> None:
         """Have the contents read ahead."""

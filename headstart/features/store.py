@@ -2,15 +2,19 @@
 
 The stages' outputs are assembled from it, so an interrupted extraction goes on where it was, and new pictures or
 another split cost only what is new. It lies outside the outputs, which DVC deletes before a stage runs, and may be
-deleted at any time. It is a folder of shards that are written once: neither a kill nor a second process can spoil it.
+deleted while no stage runs. It is a folder of shards that are written once: neither a kill nor a second process can
+spoil it.
 """
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +27,8 @@ LIMIT = int(float(os.environ.get("HEADSTART_STORE_GIB", "20")) * 2**30)
 # A key is 58 bits of a picture's SHA-256 and 6 of the view's number: of a million pictures, two are
 # taken for one another in one data set of 500,000.
 VIEW_BITS = 6
+# Of a store's folder, held while the store is in use.
+LOCK = ".lock"
 _INDEX = np.dtype([("key", "<u8"), ("crc", "<u4")])
 
 log = logging.getLogger(__name__)
@@ -57,7 +63,7 @@ class Store:
         """
         name = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = within / name
-        self.folder.mkdir(parents=True, exist_ok=True)
+        weakref.finalize(self, os.close, _hold(self.folder))
         os.utime(self.folder)
         _prune(within, self.folder)
         self._shards: dict[str, np.ndarray] = {}
@@ -115,10 +121,11 @@ class Store:
         row = np.concatenate([np.arange(len(s)) for s in self._shards.values()])
         order = np.argsort(index["key"], kind="stable")
         at = order[np.searchsorted(index["key"], wanted, sorter=order)]
-        rows = {n: self._rows(names[n]) for n in np.unique(shard[at])}
         damaged: set[int] = set()
         for start in range(0, len(at), size):
             part = at[start : start + size]
+            # Of a part alone: each map keeps a file open, and a process may open about a thousand.
+            rows = {n: self._rows(names[n]) for n in np.unique(shard[part])}
             found = np.stack([rows[n][r] for n, r in zip(shard[part], row[part], strict=True)])
             sound = np.array([zlib.crc32(r) for r in found], np.uint32) == index["crc"][part]
             damaged.update(shard[part][~sound].tolist())
@@ -127,11 +134,42 @@ class Store:
             self._drop(names[n])
 
 
+def _hold(folder: Path) -> int:
+    """Make a store's folder, and keep it from being pruned until the file descriptor that is returned is closed."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # deleted just now
+            continue
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if (folder / LOCK).exists():
+            return lock
+        os.close(lock)
+
+
+def _size(folder: Path) -> int:
+    """Bytes in a folder to which other processes may write."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError):
+        for file in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size
+    return total
+
+
 def _prune(within: Path, keep: Path) -> None:
-    """Delete the stores that were not used for longest, until the rest keeps the limit."""
-    total = sum(file.stat().st_size for file in keep.iterdir())
-    others = [path for path in within.iterdir() if path.is_dir() and path != keep]
-    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
-        total += sum(file.stat().st_size for file in path.iterdir())
-        if total > LIMIT:
+    """Delete the stores that were not used for longest, until the rest keeps the limit; none that is in use."""
+    used: dict[Path, float] = {}
+    for path in within.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_dir() and path != keep:
+                used[path] = path.stat().st_mtime
+    total = _size(keep)
+    for path in sorted(used, key=used.__getitem__, reverse=True):
+        total += _size(path)
+        if total <= LIMIT:
+            continue
+        with contextlib.suppress(OSError), (path / LOCK).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)

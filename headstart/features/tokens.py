@@ -17,7 +17,7 @@ from headstart import facts
 
 # Lengths to which texts are padded. Each at most half as long again as the one before, so that a third of the work is
 # padding at worst; the fewer there are, the fuller the batches.
-LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+LENGTHS = tuple(length for power in range(4, 15) for length in (2**power, 3 * 2 ** (power - 1)))
 FILE = "tokenizer.json"
 # Texts tokenized at a time.
 AT_ONCE = 1024

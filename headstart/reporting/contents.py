@@ -286,8 +286,8 @@ def mistakes(read: Read) -> list[Json]:
     return rows
 
 
-def data(prepared: Json, source: Json) -> Json:
-    """Classes and splits, and what is known of their origin."""
+def data(prepared: Json, source: Json, tokens: Json) -> Json:
+    """Classes and splits, what is known of their origin, and of texts how many were cut off."""
     if not prepared:
         return {}
     splits = prepared["splits"]
@@ -302,7 +302,8 @@ def data(prepared: Json, source: Json) -> Json:
     notes = {
         key.replace("_", " "): n
         for key, n in prepared.items()
-        if key in ("of_no_class", "quarantined", "repeated_pictures", "near_copies", "conflicting_labels")
+        if key
+        in ("of_no_class", "quarantined", "repeated_pictures", "repeated_texts", "near_copies", "conflicting_labels")
     }
     return {
         "rows": rows[:ROWS],
@@ -311,6 +312,7 @@ def data(prepared: Json, source: Json) -> Json:
         "totals": {split: of["examples"] for split, of in splits.items()},
         "examples": prepared["examples"],
         "notes": notes,
+        "cut": {key: sum(of[key] for of in tokens.values()) for key in ("texts", "cut")} if tokens else {},
         "source": source.get("source"),
         "licence": source.get("licence"),
     }

@@ -4,10 +4,12 @@ Refuses to know what is in them.
 """
 
 import json
+import math
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from headstart import executions
 from headstart.stage import UserError
 
 # A file's content by its path from the repository's root; None if it is not there, or in no cache at hand.
@@ -54,18 +56,22 @@ def _from_disk(path: str) -> bytes | None:
 
 
 def earlier(rev: str | None, metrics: bytes, figures: Iterable[str]) -> str | None:
-    """The last commit with other results on the test split: HEAD if the workspace's differ from it, else one before.
+    """The last commit or experiment before it with other results on the test split.
 
     Args:
-        rev: what to start from; None: HEAD.
+        rev: what to start from; None: the workspace, before which are HEAD and all experiments.
         metrics: content of metrics/evaluate.json to differ from.
         figures: names of those that count.
 
     Returns:
         Its hash; None if there is none, or this is no repository of git.
     """
-    figures, here = tuple(figures), json.loads(metrics)
-    for commit in _git("log", f"--max-count={FAR}", "--format=%H", commit_of(rev) or "HEAD", "--", METRICS).split():
+    figures, here, since = tuple(figures), json.loads(metrics), commit_of(rev) or "HEAD"
+    lines = _git("log", f"--max-count={FAR}", "--format=%ct %H", since, "--", METRICS).splitlines()
+    found = [(int(time), commit) for time, commit in map(str.split, lines)]
+    last = math.inf if rev is None else int(_git("log", "-1", "--format=%ct", since) or 0)
+    found += [(each.time, each.commit) for each in executions.experiments() if each.commit and each.time < last]
+    for _, commit in sorted(found, key=lambda one: one[0], reverse=True)[:FAR]:
         there = json.loads(_git("show", f"{commit}:{METRICS}") or "{}")
         if there and any(there.get(figure) != here.get(figure) for figure in figures):
             return commit
@@ -76,14 +82,13 @@ def commit_of(rev: str | None) -> str | None:
     """The hash of a commit, branch, tag or experiment; of HEAD for None; None if git knows no such thing."""
     if rev is None or (found := _git("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")):
         return (found if rev else _git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")).strip() or None
-    # DVC keeps experiments as refs/exps/<2 digits>/<38 digits>/<name>.
-    listed = _git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
-    return next((commit for ref, commit in map(str.split, listed) if ref.rpartition("/")[2] == rev), None)
+    return next((each.commit for each in executions.experiments() if each.name == rev), None)
 
 
-def subject(commit: str) -> str:
-    """The first line of a commit's message."""
-    return _git("log", "-1", "--format=%s", commit).strip()
+def title(commit: str) -> str:
+    """What people know a commit by: the name of its experiment, else its hash and the first line of its message."""
+    name = next((each.name for each in executions.experiments() if each.commit == commit), None)
+    return name or f"{commit[:8]}, “{_git('log', '-1', '--format=%s', commit).strip()}”"
 
 
 def _git(*arguments: str) -> str:

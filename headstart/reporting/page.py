@@ -1,6 +1,8 @@
 """The page about one run as one file: it opens offline, on a phone and in the dark."""
 
+import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from headstart.reporting import contents, held
 from headstart.stage import UserError
 
 PAGE = "reports/index.html"
+# In a page about the workspace: whose results it shows.
+SHOWN = re.compile(r'<meta name="shows" content="([0-9a-f]{64})">')
 
 
 def write(rev: str | None = None, against: str | None = None, into: str | Path = PAGE) -> Path:
@@ -20,7 +24,7 @@ def write(rev: str | None = None, against: str | None = None, into: str | Path =
 
     Args:
         rev: a commit, branch, tag or experiment; None: the workspace.
-        against: what to compare it with; None: the last commit before it with other results.
+        against: what to compare it with; None: the last commit or experiment before it with other results.
         into: the file to write.
 
     Raises:
@@ -44,17 +48,34 @@ def write(rev: str | None = None, against: str | None = None, into: str | Path =
     return Path(into)
 
 
-def try_to_write() -> list[str]:
-    """Write the workspace's page for a stage whose results are safe already: what fails is a note, not an error.
-
-    Returns:
-        The page's path; nothing if it could not be written.
-    """
+def try_to_write() -> bool:
+    """Write the workspace's page for a stage whose results are safe already: what fails is a note, not an error."""
     try:
-        return [str(write())]
+        write()
+        return True
     except Exception as error:  # a page is no reason to lose an experiment; `headstart report` shows what was wrong
         print(f"note: {PAGE} could not be written ({type(error).__name__}: {error})", file=sys.stderr)
-        return []
+        return False
+
+
+def follow() -> bool:
+    """Write the workspace's page anew if DVC has restored, pulled or applied other results since; whether it did.
+
+    A page about another revision, which somebody asked for, stays.
+    """
+    read, there = held.reader(None), Path(PAGE)
+    if not read(held.METRICS):
+        return False
+    shown = SHOWN.search(there.read_text(encoding="utf-8")) if there.exists() else None
+    if there.exists() and (shown is None or shown[1] == _mark(read)):
+        return False
+    return try_to_write()
+
+
+def _mark(read: held.Read) -> str:
+    """What tells a run's results from another's."""
+    parts = [read(path) or b"" for path in (held.METRICS, "params.yaml", "evaluation/mistakes.json")]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def compared(read: held.Read, name: str, other: str | None, *, named: str | None = None) -> dict[str, Any] | None:
@@ -75,7 +96,7 @@ def compared(read: held.Read, name: str, other: str | None, *, named: str | None
 
     before = held.reader(other)
     metrics = contents.read_json(before, held.METRICS)
-    title = named or f"{other[:8]}, “{held.subject(other)}”"
+    title = named or held.title(other)
     params = contents.read_yaml(read, "params.yaml")
     kind, its = kind_of(params), contents.read_yaml(before, "params.yaml")
     value = metrics.get(OF_LABELS[kind].primary)
@@ -124,6 +145,7 @@ def render(read: held.Read, facts: dict[str, Any], compared: dict[str, Any] | No
     )  # fmt: skip
     return environment.get_template("page.html").render(
         **facts,
+        mark=_mark(read) if facts["workspace"] else "",
         task=str(params.get("task", "")).replace("-", " "),
         backbone=params.get("backbone", ""),
         headline=contents.headline(metrics, params, contents.read_json(read, "metrics/fine_tune.json")),
@@ -136,7 +158,7 @@ def render(read: held.Read, facts: dict[str, Any], compared: dict[str, Any] | No
         kind=kind,
         classes=contents.by_class(classes),
         mistakes=contents.mistakes(read),
-        data=contents.data(prepared, source),
+        data=contents.data(prepared, source, contents.read_json(read, "data/features/tokens.json")),
         caches=contents.caches(read, prepared, params, lock),
         origin=contents.origin(read, lock, source, backbone),
         params=contents.flat(params),

@@ -12,8 +12,8 @@ from typing import Any
 from headstart import tracking
 from headstart.params import Params
 
-# The tags by which a study's and a trial's runs are found again.
-STUDY, TRIAL = "headstart.sweep", "headstart.trial"
+# The tag by which a study's runs are found again.
+STUDY = "headstart.sweep"
 
 
 class Records:
@@ -66,8 +66,8 @@ class Records:
         ids = [""]
 
         def start() -> None:
-            tags = {TRIAL: name, "dvc.experiment": name, "mlflow.parentRunId": self.run}
-            ids[0], made = self._found(f"tags.`{TRIAL}` = '{name}'", name, tags)
+            tags = {tracking.TRIAL: name, "dvc.experiment": name, "mlflow.parentRunId": self.run}
+            ids[0], made = self._found(f"tags.`{tracking.TRIAL}` = '{name}'", name, tags)
             if made:
                 for key, value in values.items():
                     self.client.log_param(ids[0], key, value)

@@ -30,7 +30,17 @@ def metrics() -> list[keras.metrics.Metric]:
 
     The evaluation has it exactly. A class that the split does not hold counts as 0, in every epoch alike.
     """
-    return [keras.metrics.AUC(curve="PR", multi_label=True, name="average_precision")]
+    return [OfPlainTargets(curve="PR", multi_label=True, name="average_precision")]
+
+
+class OfPlainTargets(keras.metrics.AUC):
+    """Of smoothed targets what they were: Keras takes whatever is not 0 for a yes."""
+
+    def update_state(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None
+    ) -> None:
+        """Count a batch."""
+        super().update_state(keras.ops.cast(y_true > 0.5, "float32"), y_pred, sample_weight)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -5,6 +5,8 @@ The factors are Keras' own. `saving.plain` merges them into the kernels, which e
 
 import keras
 
+from headstart.stage import UserError
+
 FACTORED = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
 
 
@@ -15,7 +17,15 @@ def enable(network: keras.Model, names: list[str], rank: int) -> None:
         network: parted as `cut.unfreeze` left it.
         names: of the unfrozen layers; a transformer's block is one, with all that it holds.
         rank: columns of a factor; what a layer computes is the same until the first step.
+
+    Raises:
+        UserError: there is no such part, so nothing of the network would be trained.
     """
+    if not any(isinstance(part, FACTORED) for name in names for part in network.get_layer(name)._flatten_layers()):
+        raise UserError(
+            f"fine_tune.lora_rank: {rank} is given, but nothing in the unfrozen layers ({', '.join(names)}) takes "
+            "low-rank additions; unfreeze more with trainable_layers, or set it to 0"
+        )
     for name in names:
         layer = network.get_layer(name)
         for part in layer._flatten_layers():

@@ -56,7 +56,8 @@ def optimizer(
         return kind(momentum=MOMENTUM, nesterov=True, **common)
     if name == "adamw":
         made = kind(weight_decay=weight_decay, **common)
-        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        # Llama's normalisation calls its gamma scale.
+        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])
         return made
     return kind(**common)
 

@@ -12,6 +12,7 @@ from headstart.backbones import cut, text
 from headstart.backbones.graph import unfrozen
 from headstart.backbones.saving import load_model, save_model
 from headstart.backbones.table import TABLE
+from headstart.stage import UserError
 from headstart.training import lora
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,14 @@ def test_it_changes_nothing_until_it_is_trained_and_trains_nothing_else(network:
         if weight.path in held:
             np.testing.assert_array_equal(np.asarray(weight), held[weight.path])
     assert np.abs(np.asarray(network(IDS)) - before).max() > 1e-3
+
+
+def test_layers_that_take_no_factors_are_refused() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 3, name="conv")(inputs)
+    small = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    with pytest.raises(UserError, match=r"^fine_tune\.lora_rank: 2 is given, but nothing in .*\(conv\)"):
+        lora.enable(small, ["conv"], 2)
 
 
 @pytest.mark.parametrize("layers", [1, "all"])

@@ -135,6 +135,12 @@ def test_other_arrays() -> None:
     assert_like(decode(np.dstack([COLOUR, np.full_like(GREY, 255)])), COLOUR, 0)
 
 
+def test_signed_bytes_keep_their_greys() -> None:
+    values = np.arange(-128, 128, dtype=np.int8).reshape(16, 16)
+    found = images.decode(values, 16, "stretch")[..., 0]
+    np.testing.assert_array_equal(found, np.arange(256).reshape(16, 16))
+
+
 def test_one_bit_pictures_are_black_and_white() -> None:
     assert np.unique(decode(file_of(Image.fromarray(GREY > 99)))).tolist() == [0, 255]
 

@@ -57,6 +57,14 @@ def test_what_is_no_number_is_no_score(cell: str) -> None:
         labels.score("t.csv, line 7", cell)
 
 
+def test_a_comma_that_may_stand_for_thousands_is_refused(settings: Settings, tmp_path: Path) -> None:
+    data = settings(tmp_path / "a.csv", labels="score", threshold=None, classes=None)
+    with pytest.raises(UserError, match=r"^a\.csv, line 2: '1,234' may be 1234 or 1\.234; write"):
+        labels.read("a.csv", [1, 2, 3], ["950", "1,234", "12,000"], data)
+    assert labels.read("a.csv", [1, 2, 3], ["1,25", "0,125", "3"], data) == ["1.25", "0.125", "3"]
+    assert labels.read("a.csv", [1, 2], ["0,125", "1"], data) == ["0.125", "1"]
+
+
 def test_an_empty_cell_or_not_a_number_is_no_score() -> None:
     assert [labels.score("", cell) for cell in (None, "nan", "1,5", "-0.0", "2.0")] == [None, None, "1.5", "0", "2"]
 

@@ -263,6 +263,21 @@ def bad_folder(kind: str, root: Path, picture: Picture) -> Path:
     return root
 
 
+def test_names_may_hold_any_space(root: Path, picture: Picture, settings: Settings) -> None:
+    for number in range(3):
+        picture(root / f"sea\u3000lion/{number} 9.41\u202fAM.png")
+    examples, _ = readers.read(settings(root))
+    assert "sea\u3000lion" in set(examples["label"])
+
+
+def test_a_cell_of_a_table_may_hold_what_ends_a_line_elsewhere(
+    tmp_path: Path, picture: Picture, settings: Settings
+) -> None:
+    rows = [f"{picture(tmp_path / f'{n}.png').name},{'ab'[n % 2]},a caption\u2028of two\x0blines" for n in range(6)]
+    (tmp_path / "a.csv").write_text("path,label,caption\n" + "\n".join(rows) + "\n")
+    assert len(readers.read(settings(tmp_path / "a.csv", images=str(tmp_path)))[0]) == 6
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -275,7 +290,7 @@ def bad_folder(kind: str, root: Path, picture: Picture) -> Path:
         ("nothing", "new holds no pictures"),
         ("one folder above", "holds one folder, the classes are inside; set .*pets"),
         ("other file", "a.png is of no kind known here; allowed are a folder per class, .csv"),
-        ("strange name", r"the name 'cat/a\\nb.png' holds what cannot be printed"),
+        ("strange name", r"the name 'cat/a\\nb.png' holds a line end"),
     ],
 )
 def test_a_bad_folder_is_one_sentence(

@@ -120,6 +120,27 @@ def test_tables_without_labels_are_no_test_split(tmp_path: Path, settings: Setti
     assert any(note.startswith("test.csv lies beside train.csv and is left out") for note in notes)
 
 
+@pytest.mark.parametrize("kind", ["class", "score"])
+def test_a_table_beside_it_is_read_by_the_same_columns(tmp_path: Path, settings: Settings, kind: str) -> None:
+    """A competition's test.csv has everything but the labels, and an id that could be some."""
+    rows = "".join(f"{n},word {n % 2},text {n},{n % 3}\n" for n in range(9))
+    (tmp_path / "train.csv").write_text("id,keyword,text,target\n" + rows)
+    (tmp_path / "test.csv").write_text("id,keyword,text\n" + "".join(f"{n},word {n % 2},text {n}\n" for n in range(9)))
+    examples, notes = read(settings(tmp_path / "train.csv", labels=kind))
+    assert len(examples) == 9
+    assert examples["label"].tolist() == [str(n % 3) for n in range(9)]
+    (said,) = [note for note in notes if note.startswith("test.csv lies beside train.csv and is left out")]
+    assert "has no column 'target'" in said
+
+
+def test_two_tables_of_one_split_are_not_both_taken(tmp_path: Path, settings: Settings) -> None:
+    for name in ("train", "dev", "val"):
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + "".join(f"{name} {n},{n % 2}\n" for n in range(6)))
+    examples, notes = read(settings(tmp_path / "train.csv"))
+    assert examples["split"].value_counts().to_dict() == {"train": 6, "validation": 6}
+    assert "val.csv lies beside train.csv and is left out: dev.csv gives the validation split" in notes
+
+
 def test_scores_become_two_classes(tmp_path: Path, settings: Settings) -> None:
     file = tmp_path / "tweets.txt"
     file.write_text("".join(f"{n}\t{n - 3.5}\ttweet {n}\n" for n in range(8)))
@@ -177,7 +198,7 @@ def test_whatever_a_csv_writer_wrote_is_read_again(
     data = params.Data.model_construct(
         columns=columns, header=None, separator="auto", threshold=None, classes=None, labels="class"
     )
-    table, _ = read_table(file, data)
+    table = read_table(file, data).rows
     assert table["text"].tolist() == found
     assert table["label"].tolist() == ["ab"[at % 2] for at in range(len(found))]
 

@@ -55,6 +55,11 @@ def test_what_holds_nothing_is_set_aside_and_the_rest_keeps_its_rows(tmp_path: P
         store(["", "a"], tmp_path, most=0.1)
 
 
+def test_texts_that_are_all_set_aside_leave_none(tmp_path: Path) -> None:
+    stored, _ = store([" ", ""], tmp_path)
+    assert (len(stored.examples), len(stored.quarantine)) == (0, 2)
+
+
 def test_texts_differ_only_in_what_can_be_seen(tmp_path: Path) -> None:
     same = ["The  ﬁrst\tday", "the first day", "THE FIRST DAY "]
     stored, there = store([*same, "the second day"], tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import pytest
 
 from headstart.backbones import build, cut, export, reference, table
@@ -126,7 +127,34 @@ def test_an_engine_that_computes_something_else_is_replaced_and_told(
 def test_a_network_without_onnx_file_runs_on_keras_and_says_so(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     (copy / "backbone.onnx").unlink()
     assert engine.load(copy, "embedding", "auto", "auto").name == "keras"
-    assert "EfficientNetLite0 could not be exported to ONNX" in caplog.text
+    assert "there is no ONNX file of EfficientNetLite0" in caplog.text
+
+
+def test_an_engine_that_fails_is_replaced_and_told(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = onnx.load(copy / "backbone.onnx")
+    node = next(node for node in model.graph.node if node.op_type == "Conv")
+    node.op_type = "Unheard"
+    onnx.save(model, copy / "backbone.onnx")
+    for name in ("onnxruntime", "openvino"):
+        caplog.clear()
+        running = engine.load(copy, "embedding", name, "float32")
+        assert (running.name, running.error) == ("keras", 0)
+        (said,) = [r.getMessage() for r in caplog.records if r.name.startswith("headstart")]
+        assert said.startswith(f"{name} fails at embedding, Keras runs the frozen layers: ")
+        assert "\n" not in said
+
+
+def test_a_gpu_that_keras_can_not_use_is_told_and_left_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine.Path, "glob", lambda self, pattern: iter([self / "nvidia0"]))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    engine.gpu.cache_clear()
+    try:
+        assert engine.choose({"engine": "onnxruntime"}, "auto", "auto") == ("onnxruntime", "float32")
+    finally:
+        engine.gpu.cache_clear()
+    assert caplog.text.count("Keras can't use this machine's GPU") == 1
 
 
 def test_onnx_runtime_serves_without_tensorflow(backbone: Path) -> None:

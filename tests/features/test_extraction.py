@@ -1,6 +1,8 @@
 """Filling a cache with an engine that is a function: what is computed, what is known, what a kill or damage costs."""
 
+import gc
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,7 +121,7 @@ def test_a_picture_that_is_there_twice_is_computed_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "kept"),
-    [({"seed": 1}, True), ({"augment": "photo"}, False), ({"dtype": "float16"}, False), ({"augment": "flip"}, False)],
+    [({"seed": 1}, True), ({"augment": "photo"}, False), ({"dtype": "float16"}, False), ({"augment": "flip"}, True)],
 )
 def test_rows_made_otherwise_are_not_taken(tmp_path: Path, change: dict, kept: bool) -> None:
     extract(tmp_path, [1, 2], Counted(), views=2)
@@ -218,6 +220,39 @@ try:
 except OSError as error:
     print(error.strerror)
 """
+
+
+def test_a_store_in_use_is_not_deleted_by_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LIMIT", 0)
+    used = store.Store(tmp_path, of="one")
+    used.add(np.arange(3, dtype=np.uint64), np.ones((3, 2), np.float32))
+    script = f"""
+import pathlib
+from headstart.features import store
+store.LIMIT = 0
+store.Store(pathlib.Path({str(tmp_path)!r}), of="other")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+    used.add(np.arange(3, 6, dtype=np.uint64), np.ones((3, 2), np.float32))
+    assert not used.missing(np.arange(6, dtype=np.uint64)).any()
+    folder = used.folder
+    del used
+    gc.collect()
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+    assert not folder.exists()
+
+
+def test_more_shards_than_a_process_may_open_are_read(tmp_path: Path) -> None:
+    kept = store.Store(tmp_path, of="one")
+    for key in range(300):
+        kept.add(np.array([key], np.uint64), np.full((1, 2), key, np.float32))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, hard))
+    try:
+        rows = [rows for sound, rows in kept.read(np.arange(300, dtype=np.uint64), 50) if sound.all()]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    np.testing.assert_array_equal(np.concatenate(rows)[:, 0], np.arange(300))
 
 
 def test_rows_that_memory_has_no_room_for_are_not_taken_for_damaged(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Inputs by row and view are the same wherever they come from."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,26 @@ def test_a_cache_of_half_precision_arrives_in_single(tmp_path: Path) -> None:
     found = fetch(np.array([1, 2]), np.array([0, 3]))
     assert found.dtype == np.float32
     assert found[:, 0].tolist() == [4, 11]
+
+
+def test_frozen_layers_are_asked_by_one_thread_at_a_time() -> None:
+    """Batches are made in several threads; OpenVINO throws if it is called while it runs."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def frozen(batch: np.ndarray) -> np.ndarray:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return batch.reshape(len(batch), -1)
+
+    images = np.zeros((8, 4, 4, 3), np.uint8)
+    table = pd.DataFrame({"hash": [f"{n:064x}" for n in range(8)]})
+    source = ThroughFrozen(OnTheFly(images, table, "none", 0), frozen)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda row: source(np.array([row]), np.array([0])), range(8)))
+    assert most == [1] * 8
 
 
 def test_what_goes_through_frozen_layers_is_rounded_as_a_cache_would_be() -> None:

@@ -172,13 +172,16 @@ def postgresql(programs: Path) -> Iterator[str]:
         (folder.parent / f"{folder.name}.log").unlink()
 
 
-def test_a_team_tracks_on_postgresql_and_s3(pipeline: Clone, tmp_path: Path) -> None:
+def test_a_team_tracks_on_postgresql_and_s3(own: Clone, tmp_path: Path) -> None:
     programs = postgresql_programs()
     if programs is None:
         pytest.skip("PostgreSQL's initdb and pg_ctl are not here; `apt-get install postgresql` has them")
-    copy = pipeline.copy(tmp_path / "copy")
+    (own.folder / "mlflow.db").unlink()
+    shutil.rmtree(own.folder / "mlartifacts")
     port = free_port()
+    # The machine that trains knows the server alone: no key of the store, no password of the database.
     uri = f"http://127.0.0.1:{port}"
+    tracked = {"MLFLOW_TRACKING_URI": uri}
     with postgresql(programs) as database, s3("runs", tmp_path) as files:
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
@@ -186,8 +189,7 @@ def test_a_team_tracks_on_postgresql_and_s3(pipeline: Clone, tmp_path: Path) -> 
         ]  # fmt: skip
         env = {**KEYS, "MLFLOW_S3_ENDPOINT_URL": files, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with server(command, f"{uri}/health", tmp_path / "mlflow.log", env):
-            # The training knows the server alone: no key of the store, no password of the database.
-            done = copy.run(sys.executable, "-m", "stages.train_head", env={"MLFLOW_TRACKING_URI": uri})
+            done = own.run(sys.executable, "-m", "stages.train_head", env=tracked)
             assert done.returncode == 0, done.stderr
             assert "can't be reached" not in done.stderr, done.stderr + (tmp_path / "mlflow.log").read_text()[-3000:]
 
@@ -199,13 +201,23 @@ def test_a_team_tracks_on_postgresql_and_s3(pipeline: Clone, tmp_path: Path) -> 
             assert len({point.step for point in client.get_metric_history(run.info.run_id, "val_loss")}) >= 2
             (model,) = client.search_logged_models([experiment.experiment_id])
             script = f"import mlflow; mlflow.artifacts.download_artifacts('models:/{model.model_id}', dst_path='got')"
-            got = copy.run(sys.executable, "-c", script, env={"MLFLOW_TRACKING_URI": uri})
-            assert got.returncode == 0, got.stderr
-            assert list((copy.folder / "got").rglob("*.keras"))
+            own.ok(sys.executable, "-c", script, env=tracked)
+            assert list((own.folder / "got").rglob("*.keras"))
+
+            # What had been computed before the server was there follows, and the training finds its place.
+            own.ok(sys.executable, "-m", "headstart", "sync", env=tracked)
+            there = {each.data.tags["dvc.stage"]: each for each in client.search_runs([experiment.experiment_id])}
+            assert sorted(there) == ["evaluate", "fine_tune", "pipeline", "train_head"]
+            parent = there.pop("pipeline")
+            assert there["train_head"].info.run_id == run.info.run_id
+            assert {each.data.tags["mlflow.parentRunId"] for each in there.values()} == {parent.info.run_id}
+            assert len(parent.inputs.dataset_inputs) == 3
+            (name,) = [each.name for each in client.search_registered_models()]
+            assert client.get_model_version_by_alias(name, "champion").run_id == parent.info.run_id
         assert any(name.endswith(".keras") for name in stored(files, "runs"))
         connection = psycopg2.connect(database)
         with connection, connection.cursor() as cursor:
             cursor.execute("select count(*) from metrics where run_uuid = %s", (run.info.run_id,))
             assert cursor.fetchone()[0] > 4
         connection.close()
-    assert not (copy.folder / "mlartifacts").exists(), "nothing is left on the machine that trained"
+    assert not (own.folder / "mlartifacts").exists(), "nothing is left on the machine that trained"

@@ -1,10 +1,12 @@
 """The page: what it says is what the metrics say, for whatever run; nothing of it comes from elsewhere."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -255,6 +257,35 @@ def test_a_run_is_compared_with_the_last_commit_of_other_results(repository: Pat
     said = text(page.write().read_text())
     assert re.search(r"Against [0-9a-f]{8}, “worse”", said)
     assert "more than chance" in said
+
+
+def test_a_run_is_compared_with_the_last_experiment_if_that_is_newer(repository: Path, leave: Leave) -> None:
+    def commit(skill: float, name: str, later: int) -> None:
+        """An experiment of DVC's, as git has it: a reference to a commit on no branch, so many seconds from now."""
+        (repository / "metrics/evaluate.json").write_bytes(leave(["a", "b"], skill=skill)["metrics/evaluate.json"])
+        dated = {**os.environ, "GIT_COMMITTER_DATE": f"@{int(time.time()) + later} +0000"}
+        made = subprocess.run(
+            ["git", "stash", "create"], capture_output=True, text=True, check=True, env=dated
+        ).stdout.strip()
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(["git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{name}", made], check=True)
+
+    commit(1.0, "pale-ales", 10)
+    commit(2.0, "bold-lynx", 20)  # which the workspace holds now
+    for rev, against in ((None, "pale-ales"), ("HEAD", "“worse”")):
+        said = text(page.write(rev).read_text())
+        assert re.search(rf"Against (?:[0-9a-f]{{8}}, )?{against}", said), (rev, said[:500])
+
+
+def test_a_page_follows_the_workspace_unless_it_is_about_something_else(repository: Path, leave: Leave) -> None:
+    assert page.follow()
+    assert not page.follow()
+    for path, content in leave(["a", "b"], skill=0.5).items():
+        (repository / path).write_bytes(content)
+    assert page.follow()
+    assert not page.follow()
+    page.write("HEAD")
+    assert not page.follow()
 
 
 def test_a_page_of_any_commit_is_made_from_what_it_holds(repository: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from headstart import stage, sync
+from headstart import params, stage, sync
+from headstart.sweep import experiment
+from headstart.sweep.records import Records
 from tests.tracking.conftest import UNTRACKED, Repository
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("sync")]
@@ -249,6 +251,61 @@ def test_a_pipeline_that_is_under_way_is_no_execution(repository: Repository) ->
     assert done.held == 1
     assert any(note.startswith("the workspace: fine_tune has not run yet on the ") for note in done.notes)
     assert len(runs(repository)) == 5
+
+
+def test_an_experiment_that_ended_early_is_shown_as_far_as_it_went(repository: Repository) -> None:
+    repository.ok("dvc", "exp", "run", "--temp", "--name", "early", "-S", "lr=0.2", "fine_tune", env=AWAY)
+    done = sync.sync()
+    assert "early: evaluate has not run yet on the models/final that is there now" in done.notes
+    its = {run.data.tags["dvc.stage"]: run for run in runs(repository) if run.info.run_name.startswith("early")}
+    assert sorted(its) == ["fine_tune", "pipeline", "train_head"]
+    assert its["pipeline"].data.metrics == {"best_epoch": 2, "best_val_loss": 0.1, "best_val_accuracy": 0.9}
+    assert its["pipeline"].data.params["lr"] == "0.2"
+    commit = repository.ok("git", "rev-parse", "refs/exps/" + ref_of(repository, "early")).strip()
+    assert {run.data.tags["dvc.commit"] for run in its.values()} == {commit}
+    assert len(client(repository).search_model_versions("name = 'headstart'")) == 1  # it was not evaluated
+
+
+def ref_of(repository: Repository, name: str) -> str:
+    """An experiment's reference below refs/exps/."""
+    refs = repository.ok("git", "for-each-ref", "--format=%(refname:lstrip=2)", "refs/exps").split()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    return ref
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_trial_of_a_sweep_is_the_run_that_the_sweep_began(repository: Repository, away: bool) -> None:
+    trial, records, env = "sweep-0123-000", None, AWAY
+    if not away:
+        records = Records("sweep-0123", params.load(), {"lr": "0.1 to 0.5"})
+        begun = records.trial(trial, {"lr": 0.2})
+        env = records.environment(begun)
+    repository.ok("dvc", "exp", "run", "--temp", "--name", trial, "-S", "lr=0.2", "fine_tune", env=env)
+    experiment.forget_test(trial)
+    if records:
+        records.end(begun, "complete")
+    # The best trial is evaluated in an experiment of its own, which trains nothing.
+    repository.ok("dvc", "exp", "run", "--temp", "--name", f"{trial}-tested", "-S", "lr=0.2", env=env)
+    done = sync.sync()
+    assert not [note for note in done.notes if note.startswith(f"{trial}: ")]
+
+    its = {run.data.tags["dvc.stage"]: run for run in runs(repository) if run.info.run_name.split()[0] == trial}
+    parent = its.pop("pipeline")
+    assert sorted(its) == ["fine_tune", "train_head"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in its.values()} == {parent.info.run_id}
+    assert parent.data.metrics["best_val_loss"] == 0.1
+    assert parent.data.tags["dvc.backbone"]
+    assert parent.inputs.dataset_inputs
+    assert len(named(repository, f"{trial}-tested")) == 4
+    if records:
+        assert parent.info.run_id == begun
+        assert parent.data.tags["mlflow.parentRunId"] == records.run
+        assert done.adopted == 3
+    before = {run.info.run_id: run.to_dictionary() for run in runs(repository)}
+    (repository.folder / ".headstart/synced.json").unlink(missing_ok=True)
+    again = sync.sync()
+    assert (again.logged, again.adopted, again.repeated) == ([], 0, 0)
+    assert {run.info.run_id: run.to_dictionary() for run in runs(repository)} == before
 
 
 def test_older_commits_are_there_when_asked_for(repository: Repository) -> None:

@@ -45,6 +45,17 @@ def test_smoothing_takes_a_yes_and_a_no_towards_the_middle():
     np.testing.assert_allclose(multi_label.targets(np.array([[1.0, 0.0]]), 2, 0.2), [[0.9, 0.1]], rtol=1e-6)
 
 
+def test_smoothed_targets_are_ranked_as_plain_ones():
+    labels = np.float32([[0, 1], [1, 0], [0, 0], [1, 1]] * 8)
+    answers = np.random.default_rng(0).uniform(size=labels.shape).astype(np.float32)
+    found = []
+    for smoothing in (0.0, 0.2):
+        (metric,) = multi_label.metrics()
+        metric.update_state(multi_label.targets(labels, 2, smoothing), answers)
+        found.append(float(metric.result()))
+    assert found[0] == found[1] < 0.9
+
+
 @pytest.mark.parametrize("unit", [1.0, 1e-6, 1e5])
 def test_a_learning_rate_means_the_same_in_any_unit(unit):
     scores = SCORES * np.float32(unit)
