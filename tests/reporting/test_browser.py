@@ -81,3 +81,21 @@ def test_the_page_fits_a_phone_and_reads_in_the_dark(
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert all(name.startswith("data:") for name in loaded)
+
+
+def test_what_is_folded_opens_at_a_click_and_the_data_are_a_click_away(
+    browser: webdriver.Chrome, leave: Callable[..., dict[str, bytes]], tmp_path: Path
+) -> None:
+    file = tmp_path / "index.html"
+    file.write_text(page.render(leave(NAMES["many classes"], n=480).get, FACTS, None), encoding="utf-8")
+    (tmp_path / "data.html").write_text("<!DOCTYPE html><title>the data</title>", encoding="utf-8")
+    browser.get(file.as_uri())
+    folded = browser.find_elements("css selector", "details")
+    assert folded
+    for each in folded:
+        inside = each.find_element("css selector", "summary ~ *")
+        assert not inside.is_displayed()
+        each.find_element("css selector", "summary").click()
+        assert inside.is_displayed()
+    browser.find_element("link text", "The page about the data").click()
+    assert browser.title == "the data"
