@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from benchmarks import serving
+from headstart.backbones import text_weights
 from headstart.data import encodings, sources
 from headstart.stage import UserError
+from tests.backbones import tiny_gpt2
 from tests.pipeline.conftest import ROOT, Clone, fresh_clone
 
 pytestmark = pytest.mark.pipeline
@@ -104,6 +106,30 @@ print(json.dumps([float(abs(p - table[["p_" + name for name in classes]].to_nump
     off, found, expected = json.loads(done.stdout.splitlines()[-1])
     assert off < 1e-4
     assert found == expected
+
+
+def test_a_decoder_goes_through_the_same_stages_with_low_rank_additions(texts: Clone, tmp_path: Path) -> None:
+    own, decoder = texts.copy(tmp_path / "own"), tmp_path / "tiny-random-gpt2"
+    decoder.mkdir()
+    tiny_gpt2.write(decoder, [path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")])
+    # The two layers at the top: the last normalisation, and a block, which takes the additions.
+    changes = {"weights": str(decoder), "sha256": text_weights.folder_sha256(decoder)}
+    own.params({"backbone": "GPT2", "trainable_layers": 2, "features": changes, "fine_tune": {"lora_rank": 2}})
+    stages = ("fetch_backbone", "extract_features", "train_head", "cache_activations", "fine_tune", "evaluate")
+    for stage in stages:
+        own.ok(sys.executable, "-m", f"stages.{stage}")
+    assert json.loads((own.folder / "data/activations/activations.json").read_text())["cached"]
+    assert len(pd.read_csv(own.folder / "plots/fine_tune.csv")) == QUICK["epochs"]
+    script = """
+import json, keras, keras_hub, numpy as np
+def weights(path):
+    return {w.path: np.asarray(w) for w in keras.saving.load_model(path, compile=False).weights}
+before, after = weights("models/backbone/backbone.keras"), weights("models/final/model.keras")
+changed = {path.split("/")[0] for path in before if not np.array_equal(before[path], after[path])}
+print(json.dumps([sorted(changed), [path for path in after if "lora" in path]]))
+"""
+    # The block alone has changed, and is plain again.
+    assert json.loads(own.ok(sys.executable, "-c", script).splitlines()[-1]) == [["transformer_layer_2"], []]
 
 
 def test_predictions_of_texts_belong_to_the_metrics(texts: Clone) -> None:
