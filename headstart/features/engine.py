@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from headstart import stage
 from headstart.backbones import reference
 from headstart.backbones.graph import Graph, separators
 
@@ -171,7 +172,7 @@ def load(backbone: Path, at: str, wanted: str, precision: str) -> Engine:
             run = _whole_batches(_START[attempt](backbone, at, precision))
             found = reference.sample(run(inputs))
         except Exception as failure:  # an engine has exceptions of its own for what it does not know
-            if attempt == "keras":
+            if attempt == "keras" or stage.lacks_memory(failure):
                 raise
             log.warning("%s fails at %s, Keras runs the frozen layers: %s", attempt, at, _first_line(failure))
             continue

@@ -48,6 +48,7 @@ GIANTS = [name for name, entry in TEXTS.items() if dict(entry.options)["num_laye
 def small(entry: Backbone) -> keras.Model:
     """A network of the entry's kind, with random weights that leave none without effect."""
     options = {key: SMALL.get(key, value) if value is not None else None for key, value in entry.options}
+    keras.utils.set_random_seed(0)
     bare = text.bare(entry._replace(options=tuple(options.items())))
     rng = np.random.default_rng(0)
     bare.set_weights([weight + rng.normal(0, 0.2, weight.shape) for weight in bare.get_weights()])
