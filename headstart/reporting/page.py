@@ -66,9 +66,10 @@ def follow() -> bool:
     read, there = held.reader(None), Path(PAGE)
     if not read(held.METRICS):
         return False
-    shown = SHOWN.search(there.read_text(encoding="utf-8")) if there.exists() else None
-    if there.exists() and (shown is None or shown[1] == _mark(read)):
-        return False
+    if there.exists():
+        shown = SHOWN.search(there.read_text(encoding="utf-8"))
+        if shown is None or shown[1] == _mark(read):
+            return False
     return try_to_write()
 
 
