@@ -176,6 +176,7 @@ def test_a_team_tracks_on_postgresql_and_s3(own: Clone, tmp_path: Path) -> None:
     programs = postgresql_programs()
     if programs is None:
         pytest.skip("PostgreSQL's initdb and pg_ctl are not here; `apt-get install postgresql` has them")
+    own.ok("dvc", "exp", "remove", "--all-commits")  # of the tests that ran in this clone before
     (own.folder / "mlflow.db").unlink()
     shutil.rmtree(own.folder / "mlartifacts")
     port = free_port()
@@ -204,12 +205,14 @@ def test_a_team_tracks_on_postgresql_and_s3(own: Clone, tmp_path: Path) -> None:
             own.ok(sys.executable, "-c", script, env=tracked)
             assert list((own.folder / "got").rglob("*.keras"))
 
-            # What had been computed before the server was there follows.
+            # What had been computed before the server was there follows, and the training finds its place.
             own.ok(sys.executable, "-m", "headstart", "sync", env=tracked)
             found = client.search_runs([experiment.experiment_id])
             (parent,) = [each for each in found if each.data.tags["dvc.stage"] == "pipeline"]
             its = [each for each in found if each.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
             assert sorted(each.data.tags["dvc.stage"] for each in its) == ["evaluate", "fine_tune", "train_head"]
+            assert run.info.run_id in {each.info.run_id for each in its}
+            assert len(found) == 4
             assert len(parent.inputs.dataset_inputs) == 3
             (name,) = [each.name for each in client.search_registered_models()]
             assert client.get_model_version_by_alias(name, "champion").run_id == parent.info.run_id
