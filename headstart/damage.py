@@ -3,15 +3,13 @@
 DVC trusts its cache: what it checks out it takes to be sound, and a damaged object reaches the stages like any other.
 """
 
-import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from headstart import identity
+from headstart import identity, repository
 
 ASIDE = Path(".dvc/tmp/damaged")
 
@@ -50,24 +48,14 @@ def check(stage: str) -> str | None:
 
 def _bad_objects(out: dict[str, Any]) -> list[Path]:
     """Files in DVC's cache that belong to an output and whose content is not what their names say."""
-    said = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
-    cache = Path(said) / "files" / "md5"
-
-    def place(md5: str) -> Path:
-        return cache / md5[:2] / md5[2:]
-
-    listing = place(out["md5"])
+    cache = repository.cache_folder()
     names = [out["md5"]]
-    if out["md5"].endswith(".dir") and listing.exists():
-        try:
-            names += [entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))]
-        except (ValueError, KeyError, TypeError):
+    if out["md5"].endswith(".dir") and (listing := repository.cached(cache, out["md5"])).exists():
+        if (members := repository.listing(listing)) is None:
             return [listing]
-    return [
-        place(name)
-        for name in dict.fromkeys(names)
-        if place(name).exists() and identity.md5(place(name)) != name.removesuffix(".dir")
-    ]
+        names += members.values()
+    there = {name: repository.cached(cache, name) for name in names}
+    return [path for name, path in there.items() if path.exists() and identity.md5(path) != name.removesuffix(".dir")]
 
 
 def _move(path: Path, aside: Path) -> None:

@@ -8,7 +8,6 @@ changed, run or fetched: what is not in DVC's cache is reported as not at hand.
 import functools
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,31 +15,14 @@ from typing import Any
 
 import yaml
 
-from headstart import identity
+from headstart import identity, repository
 from headstart.params import Params
+from headstart.repository import Revision
 
 # libyaml's reader takes a lock of 15 kB in 8 ms, Python's own in 60.
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# DVC's experiments are Git references: refs/exps/, their baseline's hash in two parts, their name.
-EXPERIMENTS = "refs/exps"
 # Names of a sweep's trials begin so; they are not evaluated, and nobody need be told of that.
 TRIAL = "sweep-"
-
-
-@dataclass(frozen=True)
-class Revision:
-    """A state of the repository: the workspace, a commit or an experiment.
-
-    name: of the experiment; None for the others.
-    commit: None for the workspace.
-    baseline: the commit that the experiment set out from.
-    time: seconds since 1970.
-    """
-
-    name: str | None
-    commit: str | None
-    baseline: str | None
-    time: int
 
 
 @dataclass
@@ -125,8 +107,8 @@ def held(tracked: Sequence[str], *, all_commits: bool = False) -> tuple[list[Exe
     Returns:
         The executions; and a sentence for each revision that has a dvc.lock but no whole execution.
     """
-    revisions = [*_commits(all_commits), *experiments()]
-    locks = _blobs([f"{revision.commit}:./dvc.lock" for revision in revisions])
+    revisions = [*_commits(all_commits), *repository.experiments()]
+    locks = repository.contents([f"{revision.commit}:./dvc.lock" for revision in revisions])
     states: list[tuple[Revision, bytes | None]] = list(zip(revisions, locks, strict=True))
     file = Path("dvc.lock")
     if file.exists():
@@ -186,60 +168,18 @@ def _parsed(text: bytes) -> dict[str, Any]:
     return stages
 
 
-def _git(*command: str) -> str | None:
-    """What git says; None if it is not there, or there is no repository, or nothing in it yet."""
-    try:
-        done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def _commits(all_commits: bool) -> list[Revision]:
     # With a path, git lists the commits that changed it: each state of it is held by one of these.
-    asked = ["--branches", "--remotes", "--tags", "--full-history", "--", "dvc.lock"] if all_commits else ["-1"]
+    those = ["--branches", "--remotes", "--tags", "--full-history", "--", "dvc.lock"] if all_commits else ["-1"]
     listed = {
-        line for command in (["-1"], asked) for line in (_git("log", "--format=%H %ct", *command) or "").split("\n")
+        line for command in (["-1"], those) for line in repository.asked("log", "--format=%H %ct", *command).split("\n")
     }
     return [Revision(None, commit, None, int(time)) for commit, time in (line.split() for line in listed if line)]
 
 
-def experiments() -> list[Revision]:
-    """DVC's experiments; none if this is no repository of git."""
-    said = _git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", EXPERIMENTS) or ""
-    found = []
-    for line in said.splitlines():
-        reference, commit, time = line.rsplit(" ", 2)
-        parts = reference.removeprefix(f"{EXPERIMENTS}/").split("/")
-        # Beside the experiments DVC keeps its queue and its temporary marks there.
-        if len(parts) == 3 and len(parts[0]) == 2 and len(parts[1]) == 38:
-            found.append(Revision(parts[2], commit, parts[0] + parts[1], int(time)))
-    return found
-
-
-def _blobs(names: Sequence[str]) -> list[bytes | None]:
-    """The content of files by `COMMIT:./PATH`, None where there is none; one call of git for all of them."""
-    if not names:
-        return []
-    done = subprocess.run(
-        ["git", "cat-file", "--batch"], input="\n".join(names).encode(), capture_output=True, check=True
-    )
-    found: list[bytes | None] = []
-    rest = done.stdout
-    for _ in names:
-        head, _, rest = rest.partition(b"\n")
-        if head.endswith(b" missing"):
-            found.append(None)
-            continue
-        size = int(head.split()[-1])
-        found.append(rest[:size])
-        rest = rest[size + 1 :]
-    return found
-
-
 def _read(commit: str | None, path: str) -> bytes | None:
     if commit:
-        return _blobs([f"{commit}:./{path}"])[0]
+        return repository.content(commit, path)
     file = Path(path)
     return file.read_bytes() if file.is_file() else None
 
@@ -247,7 +187,7 @@ def _read(commit: str | None, path: str) -> bytes | None:
 def in_history(commits: Iterable[str]) -> set[str]:
     """Those of the commits that a branch or tag leads to."""
     wanted = set(commits)
-    return wanted & set((_git("rev-list", "--branches", "--remotes", "--tags") or "").split()) if wanted else set()
+    return wanted & set(repository.asked("rev-list", "--branches", "--remotes", "--tags").split()) if wanted else set()
 
 
 def lay_out(execution: Execution, outputs: Mapping[str, str], folder: Path, cache: Path, *, check: bool = True) -> None:
@@ -261,11 +201,11 @@ def lay_out(execution: Execution, outputs: Mapping[str, str], folder: Path, cach
         check: whether the content is what it should be: DVC does not look, and a damaged file is not at hand.
     """
     for path, md5 in outputs.items():
-        place, stored = folder / path, _object(cache, md5)
+        place, stored = folder / path, repository.cached(cache, md5)
         if md5.endswith(".dir"):
-            if (members := _listing(stored)) is None:
+            if (members := repository.listing(stored)) is None:
                 continue
-            sources = {name: _object(cache, each) for name, each in members.items()}
+            sources = {name: repository.cached(cache, each) for name, each in members.items()}
             # A folder appears with all of its files or not at all.
             if all(_sound(source, members[name], check) for name, source in sources.items()):
                 for name, source in sources.items():
@@ -277,25 +217,8 @@ def lay_out(execution: Execution, outputs: Mapping[str, str], folder: Path, cach
             place.write_bytes(content)
 
 
-def cache_folder() -> Path:
-    """DVC's cache of this repository."""
-    done = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True)
-    return Path(done.stdout.strip())
-
-
-def _object(cache: Path, md5: str) -> Path:
-    return cache / "files" / "md5" / md5[:2] / md5[2:]
-
-
 def _sound(stored: Path, md5: str, check: bool) -> bool:
     return stored.exists() and (not check or identity.md5(stored) == md5)
-
-
-def _listing(stored: Path) -> dict[str, str] | None:
-    try:
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(stored.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _md5(content: bytes) -> str:

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headstart import damage
-
 # Seconds that a stage has to leave after Ctrl-C. What it writes appears whole or not at all, so it may end anywhere.
 GRACE = 3.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -35,6 +33,8 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print a `UserError` as one sentence and exit with 1, without a traceback."""
+    from headstart import damage  # which needs this module's UserError
+
     before = signal.signal(signal.SIGINT, _interrupted)
     try:
         # Set by DVC, which has brought dvc.lock up to date by then. Who starts a stage by hand may have changed things.

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headstart import executions, identity, registry, tracking
+from headstart import executions, identity, registry, repository, tracking
 from headstart.evaluation.declared import OF_LABELS, kind_of
 from headstart.executions import Execution
 from headstart.stage import UserError
@@ -352,8 +352,8 @@ def _examples(store: Store, execution: Execution) -> "pd.DataFrame | None":
 
 
 @functools.cache
-def _cache(repository: Path) -> Path:
-    return executions.cache_folder()
+def _cache(root: Path) -> Path:
+    return repository.cache_folder()
 
 
 def _sum_up(store: Store, execution: Execution, parent: Any, children: Mapping[str, Any]) -> None:

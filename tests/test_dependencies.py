@@ -21,6 +21,7 @@ LOGS = {
         "live",
         "mlflow_model",
         "params",
+        "repository",
         "stage",
         "quiet",
         "tracking",

@@ -5,11 +5,11 @@ Refuses to know what is in them.
 
 import json
 import math
-import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from headstart import executions
+from headstart import repository
+from headstart.repository import asked
 from headstart.stage import UserError
 
 # A file's content by its path from the repository's root; None if it is not there, or in no cache at hand.
@@ -67,12 +67,12 @@ def earlier(rev: str | None, metrics: bytes, figures: Iterable[str]) -> str | No
         Its hash; None if there is none, or this is no repository of git.
     """
     figures, here, since = tuple(figures), json.loads(metrics), commit_of(rev) or "HEAD"
-    lines = _git("log", f"--max-count={FAR}", "--format=%ct %H", since, "--", METRICS).splitlines()
+    lines = asked("log", f"--max-count={FAR}", "--format=%ct %H", since, "--", METRICS).splitlines()
     found = [(int(time), commit) for time, commit in map(str.split, lines)]
-    last = math.inf if rev is None else int(_git("log", "-1", "--format=%ct", since) or 0)
-    found += [(each.time, each.commit) for each in executions.experiments() if each.commit and each.time < last]
+    last = math.inf if rev is None else int(asked("log", "-1", "--format=%ct", since) or 0)
+    found += [(each.time, each.commit) for each in repository.experiments() if each.commit and each.time < last]
     for _, commit in sorted(found, key=lambda one: one[0], reverse=True)[:FAR]:
-        there = json.loads(_git("show", f"{commit}:{METRICS}") or "{}")
+        there = json.loads(repository.content(commit, METRICS) or b"{}")
         if there and any(there.get(figure) != here.get(figure) for figure in figures):
             return commit
     return None
@@ -80,21 +80,12 @@ def earlier(rev: str | None, metrics: bytes, figures: Iterable[str]) -> str | No
 
 def commit_of(rev: str | None) -> str | None:
     """The hash of a commit, branch, tag or experiment; of HEAD for None; None if git knows no such thing."""
-    if rev is None or (found := _git("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")):
-        return (found if rev else _git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")).strip() or None
-    return next((each.commit for each in executions.experiments() if each.name == rev), None)
+    if rev is None or (found := asked("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")):
+        return (found if rev else asked("rev-parse", "--verify", "--quiet", "HEAD^{commit}")).strip() or None
+    return next((each.commit for each in repository.experiments() if each.name == rev), None)
 
 
 def title(commit: str) -> str:
     """What people know a commit by: the name of its experiment, else its hash and the first line of its message."""
-    name = next((each.name for each in executions.experiments() if each.commit == commit), None)
-    return name or f"{commit[:8]}, “{_git('log', '-1', '--format=%s', commit).strip()}”"
-
-
-def _git(*arguments: str) -> str:
-    """What git says; nothing where it fails or is not there."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return "" if done.returncode else done.stdout.decode("utf-8", "replace")
+    name = next((each.name for each in repository.experiments() if each.commit == commit), None)
+    return name or f"{commit[:8]}, “{asked('log', '-1', '--format=%s', commit).strip()}”"

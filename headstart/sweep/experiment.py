@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from headstart import live, params
+from headstart import live, params, repository
+from headstart.repository import git
 from headstart.stage import UserError
 from headstart.sweep.space import changed
 
@@ -140,9 +141,7 @@ def epochs(name: str, best: str = "accuracy") -> list[tuple[int, float]]:
     ref, found = _ref(name) or "HEAD", []
     if (before := _metrics(ref, "train_head")) is not None and f"best_val_{best}" in before:
         found.append((0, float(before[f"best_val_{best}"])))
-    table = subprocess.run(
-        ["git", "show", f"{ref}:plots/{LAST}.csv"], capture_output=True, text=True, check=False
-    ).stdout
+    table = (repository.content(ref, f"plots/{LAST}.csv") or b"").decode()
     return found + [(int(row["epoch"]), float(row[f"val_{best}"])) for row in csv.DictReader(table.splitlines())]
 
 
@@ -150,7 +149,7 @@ def remove_other(name: str, changes: Mapping[str, Any]) -> None:
     """Remove an experiment of that name with other parameters: one of a study whose folder was deleted."""
     if (ref := _ref(name)) is None:
         return
-    values = yaml.safe_load(_git("show", f"{ref}:params.yaml"))
+    values = yaml.safe_load(git("show", f"{ref}:params.yaml"))
     try:
         # By the schema: DVC writes 1e-07, which YAML reads as text.
         same = params.check(values, ref) == params.check(changed(values, changes), ref)
@@ -166,8 +165,8 @@ def committed(of: str) -> dict[str, Any] | None:
 
 
 def _metrics(rev: str, of: str) -> dict[str, Any] | None:
-    shown = subprocess.run(["git", "show", f"{rev}:metrics/{of}.json"], capture_output=True, check=False)
-    return None if shown.returncode else json.loads(shown.stdout)
+    found = repository.content(rev, f"metrics/{of}.json")
+    return None if found is None else json.loads(found)
 
 
 def forget_test(name: str) -> None:
@@ -177,25 +176,25 @@ def forget_test(name: str) -> None:
     """
     ref = _ref(name)
     assert ref is not None
-    lock = yaml.safe_load(_git("show", f"{ref}:dvc.lock"))
+    lock = yaml.safe_load(git("show", f"{ref}:dvc.lock"))
     if BEYOND not in lock["stages"]:
         return
-    declared = yaml.safe_load(_git("show", f"{ref}:dvc.yaml"))["stages"][BEYOND]
+    declared = yaml.safe_load(git("show", f"{ref}:dvc.yaml"))["stages"][BEYOND]
     del lock["stages"][BEYOND]
     outputs = [path for kind in ("metrics", "plots", "outs") for out in declared.get(kind, []) for path in _paths(out)]
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
-        _git("read-tree", ref, env=index)
-        _git("rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *outputs, env=index)
-        blob = _git("hash-object", "-w", "--stdin", text=yaml.safe_dump(lock, sort_keys=False)).strip()
-        _git("update-index", "--cacheinfo", f"100644,{blob},dvc.lock", env=index)
-        tree = _git("write-tree", env=index).strip()
-    message = _git("log", "-1", "--format=%B", ref)
-    by = dict(zip(("NAME", "EMAIL"), _git("log", "-1", "--format=%an%n%ae", ref).splitlines(), strict=True))
+        git("read-tree", ref, env=index)
+        git("rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *outputs, env=index)
+        blob = git("hash-object", "-w", "--stdin", text=yaml.safe_dump(lock, sort_keys=False)).strip()
+        git("update-index", "--cacheinfo", f"100644,{blob},dvc.lock", env=index)
+        tree = git("write-tree", env=index).strip()
+    message = git("log", "-1", "--format=%B", ref)
+    by = dict(zip(("NAME", "EMAIL"), git("log", "-1", "--format=%an%n%ae", ref).splitlines(), strict=True))
     people = {f"GIT_{who}_{what}": of for who in ("AUTHOR", "COMMITTER") for what, of in by.items()}
-    parents = [part for parent in _git("log", "-1", "--format=%P", ref).split() for part in ("-p", parent)]
-    commit = _git("commit-tree", tree, *parents, text=message, env=people).strip()
-    _git("update-ref", ref, commit)
+    parents = [part for parent in git("log", "-1", "--format=%P", ref).split() for part in ("-p", parent)]
+    commit = git("commit-tree", tree, *parents, text=message, env=people).strip()
+    git("update-ref", ref, commit)
 
 
 def _paths(out: str | dict[str, Any]) -> list[str]:
@@ -203,7 +202,7 @@ def _paths(out: str | dict[str, Any]) -> list[str]:
 
 
 def _ref(name: str) -> str | None:
-    refs = _git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    refs = git("for-each-ref", "--format=%(refname)", repository.EXPERIMENTS).split()
     return next((ref for ref in refs if ref.rpartition("/")[2] == name), None)
 
 
@@ -220,15 +219,6 @@ def _untracked() -> list[str]:
             raise UserError(f"data: {path} is not found from a copy of this folder; give it as {path.resolve()}")
         if not inside or by_dvc or not path.exists() or any(path.is_relative_to(out) for out in made):
             continue
-        if not _git("ls-files", "--", str(path)):
+        if not git("ls-files", "--", str(path)):
             found.append(str(path))
     return found
-
-
-def _git(*arguments: str, env: Mapping[str, str] | None = None, text: str | None = None) -> str:
-    done = subprocess.run(
-        ["git", *arguments], env={**os.environ, **(env or {})}, input=text, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise UserError(f"git {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout
