@@ -105,8 +105,9 @@ def _thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 def conflicts(examples: pd.DataFrame) -> list[list[str]]:
     """Ids of examples with the same content and different labels, a list for each such content."""
-    labels = examples.groupby("hash")["label"].nunique()
-    torn = examples[examples["hash"].isin(labels[labels > 1].index)]
+    repeated = examples[examples["hash"].duplicated(keep=False)]
+    labels = repeated.groupby("hash")["label"].nunique()
+    torn = repeated[repeated["hash"].isin(labels[labels > 1].index)]
     return [list(ids) for _, ids in torn.groupby("hash", sort=False)["id"]]
 
 

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import os
 import warnings
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -231,9 +232,8 @@ def decode_all(
             return why_not(error)
         return row, hashlib.sha256(row.data).hexdigest(), perceptual_hash(row), given
 
-    kept: list[int] = []
+    kept, looks = array("q"), array("Q")
     hashes: list[str] = []
-    looks: list[int] = []
     sizes: Counter[tuple[int, int]] = Counter()
     with out.open("wb") as file, warnings.catch_warnings():
         # Above its pixel limit Pillow only warns, above twice the limit it refuses: both are too large here.
@@ -256,10 +256,10 @@ def decode_all(
         check_share(aside, len(examples), most_quarantined)
         file.seek(0)
         _write_header(file, len(kept), size, survey.channels)
-    stored = usable.iloc[kept].drop(columns="reason").reset_index(drop=True)
+    stored = usable.iloc[np.asarray(kept)].drop(columns="reason").reset_index(drop=True)
     # As plain objects, which are shared where they agree; see `prepared.load`.
     stored["hash"] = np.array(hashes, object)
-    stored["look"] = np.array(looks, np.uint64)
+    stored["look"] = np.asarray(looks)
     return stored, quarantine(aside), survey, sizes
 
 

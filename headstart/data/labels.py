@@ -7,6 +7,7 @@ an example is, and what a network makes of a label.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -234,7 +235,6 @@ def _intervals(edges: "np.ndarray") -> list[str]:
 
 def counts(found: Counted, split: "pd.Series[str]", splits: Sequence[str]) -> pd.DataFrame:
     """How many examples of each split count for each name: int, a row per name, a column for each of `splits`."""
-    pairs = [(name, of) for names, of in zip(found.of, split, strict=True) for name in names]
-    table = pd.DataFrame(pairs, columns=["name", "split"])
-    counted = pd.crosstab(table["name"], table["split"]).reindex(index=found.names, columns=list(splits), fill_value=0)
-    return counted.astype(int)
+    tally = Counter((name, of) for names, of in zip(found.of, split, strict=True) for name in names)
+    rows = [[tally[name, of] for of in splits] for name in found.names]
+    return pd.DataFrame(rows, index=found.names, columns=list(splits), dtype=int)

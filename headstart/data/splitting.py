@@ -55,7 +55,7 @@ def assign(
         UserError: a class that does not reach where it must; given splits that leave out train; a split without
             examples.
     """
-    names, member = _membership([[label] for label in examples["label"]] if classes is None else classes)
+    names, member = _membership(examples["label"] if classes is None else classes)
     given = examples["split"].map({name: at for at, name in enumerate(SPLITS)}).fillna(FREE).to_numpy(int)
     shares = np.array([train, validation, test])
     split = given.copy()
@@ -123,9 +123,11 @@ def _lots(examples: pd.DataFrame, units: np.ndarray, seed: int) -> np.ndarray:
     It is drawn by the name of its group, or of the one example or group in it that a second drawing chooses.
     """
     n = len(examples)
-    names = np.where(examples["group"].notna(), "group " + examples["group"].astype(str), "id " + examples["id"])
-    digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in names)
-    drawn = np.frombuffer(b"".join(digest[:16] for digest in digests), ">u8").reshape(n, 2)
+    digests = bytearray()
+    for group, own in zip(examples["group"], examples["id"], strict=True):
+        name = f"id {own}" if pd.isna(group) else f"group {group}"
+        digests += hashlib.sha256(f"{seed}:{name}".encode()).digest()[:16]
+    drawn = np.frombuffer(digests, ">u8").reshape(n, 2)
     order = np.lexsort((drawn[:, 1], units))
     _, first = np.unique(units[order], return_index=True)
     of_unit = np.empty(n)
@@ -133,13 +135,21 @@ def _lots(examples: pd.DataFrame, units: np.ndarray, seed: int) -> np.ndarray:
     return of_unit[units]
 
 
-def _membership(classes: Sequence[Sequence[str]]) -> tuple[list[str], sparse.csr_array]:
-    """Names of all classes in order, and int [n, classes]: 1 where an example is of a class."""
-    pairs = [(row, name) for row, of in enumerate(classes) for name in of]
-    names, columns = np.unique(np.array([name for _, name in pairs], dtype=str), return_inverse=True)
-    rows = np.array([row for row, _ in pairs], dtype=int)
+def _membership(classes: "pd.Series[str] | Sequence[Sequence[str]]") -> tuple[list[str], sparse.csr_array]:
+    """Names of all classes in order, and int [n, classes]: 1 where an example is of a class.
+
+    Args:
+        classes: of each example one, as a series, or any number of them.
+    """
+    if isinstance(classes, pd.Series):
+        each, n = classes, np.ones(len(classes), int)
+    else:
+        each = pd.Series([name for of in classes for name in of], dtype=object)
+        n = np.array([len(of) for of in classes], int)
+    columns, names = pd.factorize(each, sort=True)
+    rows = np.repeat(np.arange(len(classes)), n)
     shape = (len(classes), len(names))
-    return names.tolist(), sparse.csr_array((np.ones(len(pairs), dtype=int), (rows, columns)), shape=shape)
+    return list(names), sparse.csr_array((np.ones(len(rows), dtype=int), (rows, columns)), shape=shape)
 
 
 def _counts(split: np.ndarray, member: sparse.csr_array) -> np.ndarray:
