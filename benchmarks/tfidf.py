@@ -1,8 +1,8 @@
 """The yardstick of text: TF-IDF and logistic regression of scikit-learn, on the splits that `prepare` made here.
 
 `python -m benchmarks.tfidf` after `dvc repro` of a recipe for texts: accuracy on the test split, beside the pipeline's.
-The strength of regularisation is chosen on the validation split, then both other splits are learned from: the pipeline
-itself learns from the training split alone.
+Like the pipeline it learns from the training split, and the strength of its regularisation is chosen on the validation
+split. `with_validation` is its accuracy when it then learns from both, as the pipeline never does.
 """
 
 import json
@@ -27,17 +27,17 @@ def main() -> None:
     data = load(folder)
     if data.labels != "class":
         raise UserError(f"{folder.relative_to(workshop.ROOT)} has data.labels {data.labels}; this compares accuracies")
-    peer = accuracy(data)
+    peer, with_validation = accuracies(data)
     ours = json.loads(Path(workshop.ROOT / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
     measure.report(
         "tfidf", ours=ours["accuracy"], peer=peer, ratio=ours["accuracy"] / peer, unit="accuracy",
         claims=[measure.Claim("accuracy over the peer's", ours["accuracy"] - peer, ">=", 0.0)], quick=False,
-        head_only=ours["head_only"]["accuracy"],
+        head_only=ours["head_only"]["accuracy"], with_validation=with_validation,
     )  # fmt: skip
 
 
-def accuracy(data: Prepared) -> float:
-    """Of the test split."""
+def accuracies(data: Prepared) -> tuple[float, float]:
+    """Of the test split: learned from the training split, and from that and the validation split."""
     words = {split: [" ".join(data.contents[row]) for row in data.of(split).index] for split in ("train", "test")}
     words["validation"] = [" ".join(data.contents[row]) for row in data.of("validation").index]
     labels = {split: data.targets(split) for split in words}
@@ -50,7 +50,7 @@ def accuracy(data: Prepared) -> float:
         return float(model.score(vectorizer.transform(words[judged]), labels[judged]))
 
     best = max(STRENGTHS, key=lambda strength: right(strength, ["train"], "validation"))
-    return right(best, ["train", "validation"], "test")
+    return right(best, ["train"], "test"), right(best, ["train", "validation"], "test")
 
 
 if __name__ == "__main__":
