@@ -71,8 +71,10 @@ def earlier(rev: str | None, metrics: bytes, figures: Iterable[str]) -> str | No
     found = [(int(time), commit) for time, commit in map(str.split, lines)]
     last = math.inf if rev is None else int(asked("log", "-1", "--format=%ct", since) or 0)
     found += [(each.time, each.commit) for each in repository.experiments() if each.commit and each.time < last]
-    for _, commit in sorted(found, key=lambda one: one[0], reverse=True)[:FAR]:
-        there = json.loads(repository.content(commit, METRICS) or b"{}")
+    newest = [commit for _, commit in sorted(found, key=lambda one: one[0], reverse=True)[:FAR]]
+    contents = repository.contents([f"{commit}:./{METRICS}" for commit in newest])
+    for commit, content in zip(newest, contents, strict=True):
+        there = json.loads(content or b"{}")
         if there and any(there.get(figure) != here.get(figure) for figure in figures):
             return commit
     return None
@@ -80,8 +82,9 @@ def earlier(rev: str | None, metrics: bytes, figures: Iterable[str]) -> str | No
 
 def commit_of(rev: str | None) -> str | None:
     """The hash of a commit, branch, tag or experiment; of HEAD for None; None if git knows no such thing."""
-    if rev is None or (found := asked("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")):
-        return (found if rev else asked("rev-parse", "--verify", "--quiet", "HEAD^{commit}")).strip() or None
+    known = "HEAD" if rev is None else rev
+    if found := asked("rev-parse", "--verify", "--quiet", f"{known}^{{commit}}").strip():
+        return found
     return next((each.commit for each in repository.experiments() if each.name == rev), None)
 
 
